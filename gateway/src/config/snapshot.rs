@@ -1,0 +1,269 @@
+//! The snapshot: one validated, compiled, immutable configuration. Requests pin one; a reload replaces it whole.
+
+use crate::domain::{BackendId, DeploymentName, ListenerName, PoolName, Region, RouteName};
+use crate::policy::{eject, failover, health, route, select};
+use http::{HeaderName, HeaderValue};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One configuration, ready to run.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Counts the configurations that came into force, from 1. Set by whoever puts it in force.
+    pub generation: u64,
+    /// SHA-256 of the file, hex, first 16 digits.
+    pub digest: String,
+    /// The region this gateway runs in.
+    pub home_region: Option<Region>,
+    /// Where clients connect; at least one.
+    pub listeners: Vec<Listener>,
+    /// The admin listener: metrics, health, backends.
+    pub admin: Option<SocketAddr>,
+    /// Process-wide settings; those marked so need a restart.
+    pub process: Process,
+    /// Ceilings of a request.
+    pub limits: Limits,
+    /// Headers that we add.
+    pub headers: Headers,
+    /// Where the access log goes.
+    pub access_log: AccessLog,
+    /// Background DNS.
+    pub dns: Dns,
+    /// Pools, in the order of the file.
+    pub pools: Vec<Pool>,
+    /// Routes, most specific first.
+    pub routes: Vec<Route>,
+}
+
+/// Where clients connect. Changes need a restart or an upgrade.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name in logs and metrics.
+    pub name: ListenerName,
+    /// Address to bind.
+    pub address: SocketAddr,
+    /// Certificate and key; plain text when absent.
+    pub tls: Option<TlsFiles>,
+    /// HTTP/2: by ALPN under TLS, by prior knowledge (h2c) in plain text.
+    pub http2: bool,
+}
+
+/// A certificate chain and its key, as PEM files. Read at start and on reload.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// PEM certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// PEM private key.
+    pub key: PathBuf,
+}
+
+/// Process-wide settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Worker threads; restart to change.
+    pub threads: usize,
+    /// After SIGTERM: how long we keep accepting while `/readyz` says 503.
+    pub pre_drain: Duration,
+    /// After that: how long requests in flight may take to end.
+    pub drain: Duration,
+    /// Unix socket that hands the listeners to a new process on SIGQUIT; its directory must be private (0700).
+    pub upgrade_socket: PathBuf,
+    /// Idle connections kept to backends, per thread.
+    pub keepalive_connections_max: usize,
+}
+
+/// Ceilings of one request and of all together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Request target, bytes.
+    pub uri_length_max: usize,
+    /// Header block, bytes.
+    pub header_size_max: usize,
+    /// Header fields.
+    pub header_count_max: usize,
+    /// Request body, bytes.
+    pub body_size_max: u64,
+    /// Request bodies held by the whole process, bytes.
+    pub body_memory_max: u64,
+    /// Longest pause between two reads of a request body.
+    pub body_idle_timeout: Duration,
+    /// Whole request body.
+    pub body_timeout: Duration,
+    /// Idle keep-alive connection of a client.
+    pub keepalive_timeout: Duration,
+}
+
+/// Headers that we add for clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Headers {
+    /// `X-Served-By: region/backend` on answers.
+    pub served_by: bool,
+    /// `X-Tidegate-Attempts` on answers: the trail of categorical reasons.
+    pub attempts: bool,
+    /// Take a client's well-formed `x-request-id` over; else always make one.
+    pub request_id_accepted: bool,
+}
+
+/// Where the access log goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// Nowhere.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// A file, appended to; reopened on reload.
+    File(PathBuf),
+}
+
+/// Background DNS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dns {
+    /// How often names are looked up again.
+    pub refresh: Duration,
+    /// One look-up's limit.
+    pub timeout: Duration,
+}
+
+/// A named set of interchangeable backends.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    /// Its name.
+    pub name: PoolName,
+    /// `/readyz` needs one eligible backend here.
+    pub required: bool,
+    /// Parameters of selection.
+    pub selection: select::Selection,
+    /// Parameters of failover.
+    pub failover: failover::Failover,
+    /// Parameters of ejection.
+    pub ejection: eject::Ejection,
+    /// Active probes; none when absent.
+    pub probe: Option<Probe>,
+    /// Connection-level limits of an attempt.
+    pub timeouts: Timeouts,
+    /// Its backends, 1 to 64, in the order of the file.
+    pub backends: Vec<Backend>,
+}
+
+/// Connection-level limits of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP connect.
+    pub connect: Duration,
+    /// TCP connect and TLS handshake together.
+    pub handshake: Duration,
+    /// Longest pause inside an answer.
+    pub idle: Duration,
+    /// One write to the backend.
+    pub write: Duration,
+    /// The whole answer, from arrival.
+    pub total: Duration,
+    /// An idle connection to a backend is closed after this.
+    pub keepalive: Duration,
+}
+
+/// Active health check of a pool's backends.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Probe {
+    /// How it asks.
+    pub kind: ProbeKind,
+    /// Time between probes of one backend.
+    pub interval: Duration,
+    /// Spread of the interval as a share of it (0 to 1).
+    pub jitter: f64,
+    /// Limit of one probe, connection included.
+    pub timeout: Duration,
+    /// Thresholds both ways.
+    pub thresholds: health::Thresholds,
+}
+
+/// How a probe asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeKind {
+    /// Connects (TLS where the backend has it) and closes.
+    Tcp,
+    /// Sends a request and looks at the status.
+    Http {
+        /// `GET` or `HEAD`.
+        method: http::Method,
+        /// Path and query, under the backend's base URL.
+        path: String,
+        /// Statuses that count as alive.
+        statuses: Vec<u16>,
+        /// Send the backend's own credential along.
+        credential: bool,
+        /// More headers.
+        headers: Vec<(HeaderName, HeaderValue)>,
+    },
+}
+
+/// One Azure OpenAI deployment in one region.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Its identity.
+    pub id: BackendId,
+    /// Azure region.
+    pub region: Region,
+    /// Operator's switch.
+    pub enabled: bool,
+    /// Lower first; equal priorities form a tier.
+    pub priority: u32,
+    /// Share inside the band, 1 to 1000.
+    pub weight: u32,
+    /// Where it is.
+    pub url: BaseUrl,
+    /// Deployment name there; the client's own name when absent.
+    pub deployment: Option<DeploymentName>,
+    /// `api-version` sent to classic paths; the client's own when absent.
+    pub api_version: Option<String>,
+    /// Our credential there.
+    pub auth: Auth,
+    /// Headers set on every attempt, over the client's.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Great-circle distance from the home region in km, where both are known.
+    pub distance_km: Option<f64>,
+    /// HTTP/2 to this backend (TLS only, by ALPN).
+    pub http2: bool,
+    /// `X-Served-By` value: `region/backend`.
+    pub served_by: HeaderValue,
+}
+
+/// A backend's base URL, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// `https`.
+    pub tls: bool,
+    /// Host name or address literal, without brackets: the TLS server name and what DNS resolves.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// `Host` header value: host, and port where it is not the scheme's own.
+    pub authority: HeaderValue,
+    /// Path in front of `/openai…`, without trailing slash; mostly empty.
+    pub path: String,
+    /// PEM file with the CAs to trust for this backend instead of the system's.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// Our credential at a backend. The value is marked sensitive and prints as `Sensitive`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// No credential.
+    None,
+    /// `api-key: …`.
+    ApiKey(HeaderValue),
+    /// `Authorization: Bearer …`; the value includes the scheme.
+    Bearer(HeaderValue),
+}
+
+/// Which requests go to which pool.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Its name.
+    pub name: RouteName,
+    /// Its conditions.
+    pub matcher: route::Matcher,
+    /// Index into [`Snapshot::pools`].
+    pub pool: usize,
+}

@@ -1,0 +1,96 @@
+//! [`Denial`] and [`Fault`]: why the gateway itself answers. `openai::refusal` maps each to status, code and body.
+
+use std::time::Duration;
+
+/// We refuse the request: the client can do something about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// HTTP/1.1 without `Host`, or HTTP/2 without an authority.
+    HostMissing,
+    /// Request target longer than the limit, in bytes.
+    UriTooLong {
+        /// The configured limit in bytes.
+        limit: usize,
+    },
+    /// Header block over the limit of bytes or count.
+    HeadersTooLarge {
+        /// The configured limit in bytes.
+        limit: usize,
+    },
+    /// Framing headers that contradict each other, or a content coding that we cannot read.
+    BadFraming {
+        /// What is wrong, for the message.
+        what: &'static str,
+    },
+    /// A path that does not decode to UTF-8, or a malformed deployment in it.
+    BadPath {
+        /// What is wrong, for the message.
+        what: &'static str,
+    },
+    /// No route matches host and path.
+    RouteNotFound,
+    /// A route matches host and path, none the deployment.
+    DeploymentNotFound {
+        /// The deployment the client asked for, cut to 64 bytes and free of control characters.
+        deployment: String,
+    },
+    /// Body longer than the limit, in bytes.
+    BodyTooLarge {
+        /// The configured limit in bytes.
+        limit: u64,
+    },
+    /// The body did not arrive in time.
+    BodyTimeout,
+    /// The body ended before its stated length.
+    BodyIncomplete,
+    /// The body is no JSON object, or breaks off.
+    BadJson {
+        /// Byte offset or position text, and what is wrong.
+        what: String,
+    },
+    /// A field is missing or has the wrong type.
+    BadField {
+        /// The field, such as `model`.
+        param: &'static str,
+        /// What is wrong, for the message.
+        what: &'static str,
+    },
+    /// A multipart body without a readable `model` field where one is needed.
+    BadMultipart {
+        /// What is wrong, for the message.
+        what: &'static str,
+    },
+    /// Method or protocol feature that is not proxied (CONNECT, TRACE).
+    MethodNotAllowed,
+    /// The gateway holds as many body bytes as it may.
+    Overloaded {
+        /// When to come back.
+        retry_after: Duration,
+    },
+}
+
+/// We failed, or nothing could be reached: the client can only try again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Every backend of the pool rests after a 429.
+    AllThrottled {
+        /// The soonest real return time.
+        retry_after: Duration,
+    },
+    /// No backend is eligible for another reason (ejected, unhealthy, disabled, unresolved).
+    NoBackend {
+        /// When one may be back.
+        retry_after: Duration,
+    },
+    /// The last attempt could not connect or broke before its header.
+    Unreachable {
+        /// When to come back.
+        retry_after: Duration,
+    },
+    /// The last attempt was answered with a refusal of our own credential or deployment.
+    BackendMisconfigured,
+    /// The deadline passed before a response header.
+    DeadlinePassed,
+    /// A bug or an unexpected state; detail is in the process log.
+    Internal,
+}

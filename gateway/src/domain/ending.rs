@@ -1,0 +1,63 @@
+//! [`Ending`]: what a whole request came to. A closed set, in the access log and in metrics.
+
+/// What a whole request came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// An answer below 400 was relayed to its end.
+    Served,
+    /// A backend's 4xx, caused by the client, was relayed.
+    ClientError,
+    /// A backend's 429 was relayed as received.
+    RateLimited,
+    /// A backend's 408 or 5xx was relayed as received.
+    ServerError,
+    /// Every backend of the pool was throttled; ours is the 429.
+    AllThrottled,
+    /// We refused the request (size, shape, route).
+    Denied,
+    /// No backend could be reached, or none was eligible: 502 or 503 of ours.
+    Unreachable,
+    /// The deadline passed before a response header: 504 of ours.
+    TimedOut,
+    /// A relayed response broke off and was ended honestly.
+    BrokenLate,
+    /// The client left before the end.
+    ClientGone,
+    /// We failed.
+    Faulted,
+}
+
+impl Ending {
+    /// Every ending, for tables and tests.
+    pub const ALL: [Self; 11] = [
+        Self::Served,
+        Self::ClientError,
+        Self::RateLimited,
+        Self::ServerError,
+        Self::AllThrottled,
+        Self::Denied,
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::BrokenLate,
+        Self::ClientGone,
+        Self::Faulted,
+    ];
+
+    /// Label in metrics and access log.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Served => "served",
+            Self::ClientError => "client_error",
+            Self::RateLimited => "rate_limited",
+            Self::ServerError => "server_error",
+            Self::AllThrottled => "all_throttled",
+            Self::Denied => "denied",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::BrokenLate => "broken_late",
+            Self::ClientGone => "client_gone",
+            Self::Faulted => "faulted",
+        }
+    }
+}

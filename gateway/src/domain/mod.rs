@@ -1,0 +1,19 @@
+//! The nouns of the house: validated names, outcomes and endings, instants, token usage.
+//!
+//! Pure data. Nothing here does I/O, reads a clock, draws a random number or logs.
+
+mod denial;
+mod ending;
+mod moment;
+mod name;
+mod outcome;
+mod secret;
+mod usage;
+
+pub use denial::{Denial, Fault};
+pub use ending::Ending;
+pub use moment::Moment;
+pub use name::{BackendId, BackendName, DeploymentName, ListenerName, NameError, PoolName, Region, RouteName};
+pub use outcome::Outcome;
+pub use secret::Secret;
+pub use usage::Usage;

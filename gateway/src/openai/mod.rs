@@ -1,0 +1,1 @@
+//! The OpenAI protocol, parsing and printing. Pure.

@@ -1,0 +1,1 @@
+//! A faithful Azure OpenAI region in a process.

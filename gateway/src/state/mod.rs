@@ -1,0 +1,1 @@
+//! Live memory that survives a reload.
