@@ -1,1 +1,284 @@
-//! The way of a request.
+//! The way of a request, top to bottom: eleven stations on Pingora's hooks.
+//!
+//! | # | Station | Hook | What happens |
+//! |---|---|---|---|
+//! | 1 | accept | `new_ctx`, `request_filter` | one configuration pinned; request id; limits of line and headers |
+//! | 2 | screen | `request_filter` | method and framing |
+//! | 3 | authenticate | `request_filter` | the client's credential ends here |
+//! | 4 | read | `request_filter` | the body, bounded |
+//! | 5 | route | `request_filter` | operation, deployment → pool |
+//! | 6 | admit | `request_filter` | deadline, attempts, the replay session |
+//! | 7 | select | `upstream_peer`, once per attempt | the backend of this attempt |
+//! | 8 | forward | `upstream_request_filter` | this backend's request |
+//! | 9 | classify | `upstream_response_filter`, `fail_to_connect`, `error_while_proxy` | outcome → relay, next attempt, refuse |
+//! | 10 | relay | `response_filter`, `response_body_filter` | the answer, metered, never buffered |
+//! | 11 | settle | `logging` | meters and the access log |
+//!
+//! `fail_to_proxy` is where `refuse` speaks, or where a stream that broke late is ended honestly.
+
+mod accept;
+mod admit;
+mod authenticate;
+mod classify;
+mod context;
+mod forward;
+mod live;
+mod read;
+mod refuse;
+mod relay;
+mod replay;
+mod route;
+mod screen;
+mod select;
+mod settle;
+
+pub use context::RequestContext;
+pub use live::Live;
+
+use crate::domain::{Denial, Outcome};
+use crate::state::{BodyMemory, Gauges};
+use crate::telemetry::{AccessLog, Metrics, clock};
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use classify::{ABANDONED, Verb};
+use context::Verdict;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::upstreams::peer::HttpPeer;
+use pingora::{Error, Result};
+use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The gateway: everything the request path needs, shared by all threads.
+pub struct Gateway {
+    /// The configuration in force, swapped whole.
+    pub live: Arc<ArcSwap<Live>>,
+    /// Every metric.
+    pub metrics: Arc<Metrics>,
+    /// One line per request.
+    pub access_log: AccessLog,
+    /// Request bodies held by the process.
+    pub memory: Arc<BodyMemory>,
+    /// Requests and streams in flight, for draining.
+    pub gauges: Arc<Gauges>,
+    /// The listener this gateway serves, for the access log.
+    pub listener: String,
+}
+
+/// Why the request goes no further.
+enum Stop {
+    /// We answer.
+    Refuse(Verdict),
+    /// Nobody is left to answer to.
+    ClientGone,
+}
+
+impl<V: Into<Verdict>> From<V> for Stop {
+    fn from(verdict: V) -> Self {
+        Self::Refuse(verdict.into())
+    }
+}
+
+impl From<read::Unread> for Stop {
+    fn from(unread: read::Unread) -> Self {
+        match unread {
+            read::Unread::Denied(denial) => Self::Refuse(denial.into()),
+            read::Unread::ClientGone => Self::ClientGone,
+        }
+    }
+}
+
+impl Gateway {
+    /// Stations 1 to 6.
+    async fn take_in(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Stop> {
+        let live = Arc::clone(&ctx.arrival.live);
+        let snapshot = &live.fleet.snapshot;
+        let envelope = ctx.envelope.insert(accept::accept(session, &snapshot.limits, &snapshot.headers)?);
+        screen::screen(session.req_header())?;
+        authenticate::authenticate(session.req_header_mut());
+        let body = if envelope.upgrade {
+            (Bytes::new(), self.memory.reserve(0).ok_or(Denial::Overloaded { retry_after: select::RETRY_AFTER })?)
+        } else {
+            read::read(&mut session.downstream_session, &snapshot.limits, &self.memory).await?
+        };
+        let routed = route::route(session.req_header(), &body.0, &live)?;
+        let arrival = (ctx.arrival.at, &*live);
+        ctx.admission = Some(admit::admit(&mut session.downstream_session, arrival, envelope, routed, body));
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Gateway {
+    type CTX = RequestContext;
+
+    fn new_ctx(&self) -> Self::CTX {
+        self.gauges.request_begins();
+        RequestContext::new(clock::now(), self.live.load_full())
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        match self.take_in(session, ctx).await {
+            Ok(()) => Ok(false),
+            Err(Stop::Refuse(verdict)) => {
+                ctx.verdict = Some(verdict.clone());
+                refuse::refuse(session, ctx, &verdict).await?;
+                Ok(true)
+            }
+            Err(Stop::ClientGone) => {
+                session.downstream_session.set_keepalive(None);
+                Ok(true)
+            }
+        }
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        match select::select(ctx, clock::now()) {
+            Ok(peer) => Ok(Box::new(peer)),
+            Err(fault) => {
+                ctx.verdict = Some(fault.into());
+                Error::e_explain(ABANDONED, "no backend for an attempt")
+            }
+        }
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        upstream_request: &mut RequestHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::forward(session.req_header(), upstream_request, ctx, clock::now(), clock::timer_now())
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        upstream_response: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        if upstream_response.status.is_informational() && upstream_response.status != 101 {
+            return Ok(());
+        }
+        match classify::answered(ctx, upstream_response, clock::now()) {
+            Verb::Relay => Ok(()),
+            verb => {
+                let mut error = Error::new(ABANDONED);
+                error.as_up();
+                error.set_retry(verb == Verb::NextAttempt);
+                Err(error)
+            }
+        }
+    }
+
+    fn fail_to_connect(
+        &self,
+        _session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Self::CTX,
+        mut e: Box<Error>,
+    ) -> Box<Error> {
+        if let Some(current) = &ctx.attempts.current {
+            current.ticket.state().next_address();
+            log::debug!("connect failed: {e}");
+        }
+        let verb = classify::failed(ctx, Outcome::ConnectFailed, clock::now());
+        e.set_retry(verb == Verb::NextAttempt);
+        e
+    }
+
+    fn error_while_proxy(
+        &self,
+        _peer: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        ctx: &mut Self::CTX,
+        client_reused: bool,
+    ) -> Box<Error> {
+        // Pingora panics on an undecided retry.
+        e.retry.decide_reuse(client_reused);
+        if *e.root_etype() == ABANDONED {
+            return e; // decided by `answered`
+        }
+        let written = session.response_written().is_some_and(|r| !r.status.is_informational() || r.status == 101);
+        let outcome = classify::by_error(&e, written);
+        if outcome == Outcome::BrokenEarly
+            && client_reused
+            && let Some(current) = ctx.attempts.current.as_mut().filter(|c| !c.fresh && c.outcome.is_none())
+        {
+            // A keep-alive connection that the backend had closed: no failure, the same attempt on a new connection.
+            current.fresh = true;
+            e.set_retry(true);
+            return e;
+        }
+        if !written {
+            ctx.relay = None;
+        }
+        let verb = classify::failed(ctx, outcome, clock::now());
+        e.set_retry(verb == Verb::NextAttempt);
+        e
+    }
+
+    async fn response_filter(
+        &self,
+        _session: &mut Session,
+        upstream_response: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        if upstream_response.status.is_informational() && upstream_response.status != 101 {
+            return Ok(());
+        }
+        relay::begin(ctx, upstream_response, clock::now())
+    }
+
+    fn response_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        ctx: &mut Self::CTX,
+    ) -> Result<Option<Duration>> {
+        relay::meter(ctx, body.as_ref());
+        Ok(None)
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, _e: &Error, ctx: &mut Self::CTX) -> FailToProxy {
+        let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
+        if ctx.attempts.trail.last().is_some_and(|step| step.outcome == Outcome::ClientGone) {
+            return gone;
+        }
+        if session.response_written().is_some_and(|r| !r.status.is_informational() || r.status == 101) {
+            relay::end_broken(session, ctx).await;
+            return gone;
+        }
+        let verdict = ctx.verdict.clone().unwrap_or(Verdict::Faulted(crate::domain::Fault::Internal));
+        ctx.verdict = Some(verdict.clone());
+        match refuse::refuse(session, ctx, &verdict).await {
+            Ok(error_code) => FailToProxy { error_code, can_reuse_downstream: true },
+            Err(_client_left) => gone,
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Self::CTX) {
+        settle::settle(self, session, e, ctx, clock::now());
+        self.gauges.request_ends();
+        if let Some(desk) = ctx.admission.as_ref().and_then(|a| a.desk.as_ref()) {
+            replay::unwrap(&mut session.downstream_session, desk);
+        }
+    }
+
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, _error: &Error) -> bool {
+        true // one line per request is the access log's
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        _ctx: &Self::CTX,
+        _error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        true // attempts are in the access log and in metrics
+    }
+}

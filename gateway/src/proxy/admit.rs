@@ -1,0 +1,34 @@
+//! Station 6, admit: deadline and attempts of the request, and the replay session that carries it.
+
+use super::context::{Admission, Envelope};
+use super::live::Live;
+use super::replay;
+use super::route::Routed;
+use crate::domain::Moment;
+use crate::policy::failover;
+use crate::state::Reservation;
+use bytes::Bytes;
+use pingora::protocols::http::ServerSession;
+
+/// Takes a routed request in. From here on the downstream session replays its body.
+pub(super) fn admit(
+    session: &mut Box<ServerSession>,
+    arrival: (Moment, &Live),
+    envelope: &Envelope,
+    routed: Routed,
+    (body, memory): (Bytes, Reservation),
+) -> Admission {
+    let (at, live) = arrival;
+    let rules = live.fleet.snapshot.pools.get(routed.pool).map(|p| &p.failover);
+    Admission {
+        route: routed.route,
+        pool: routed.pool,
+        operation: routed.operation,
+        facts: routed.facts,
+        body,
+        _memory: memory,
+        desk: (!envelope.upgrade).then(|| replay::wrap(session)),
+        deadline: rules.map_or(at, |r| at.after(r.deadline)),
+        attempts_max: rules.map_or(1, |r| failover::attempts_max(r.attempts_max, envelope.sdk_retries)),
+    }
+}

@@ -1,0 +1,151 @@
+//! The context of one request. It grows by whole stages, each a struct complete at birth.
+
+use super::live::Live;
+use super::replay::Desk;
+use crate::domain::{Denial, Fault, Moment, Outcome};
+use crate::openai::facts::Facts;
+use crate::openai::operation::Operation;
+use crate::openai::sse::{BodyScanner, Scanner};
+use crate::state::{Reservation, Ticket, Tried};
+use bytes::Bytes;
+use http::HeaderValue;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything known about one request, stage by stage.
+pub struct RequestContext {
+    /// Pinned at birth: one request, one configuration.
+    pub(super) arrival: Arrival,
+    /// After `accept`.
+    pub(super) envelope: Option<Envelope>,
+    /// After `admit`.
+    pub(super) admission: Option<Admission>,
+    /// From the first `select` on.
+    pub(super) attempts: Attempts,
+    /// From the response header on.
+    pub(super) relay: Option<Relay>,
+    /// What the gateway itself answered, where it did.
+    pub(super) verdict: Option<Verdict>,
+}
+
+/// A request has come in.
+pub(super) struct Arrival {
+    pub(super) at: Moment,
+    pub(super) live: Arc<Live>,
+}
+
+/// What the request line and headers say.
+pub(super) struct Envelope {
+    pub(super) request_id: HeaderValue,
+    pub(super) client: Option<SocketAddr>,
+    pub(super) http2: bool,
+    pub(super) tls: bool,
+    pub(super) upgrade: bool,
+    /// `x-stainless-retry-count`: how often the SDK has tried this before.
+    pub(super) sdk_retries: u32,
+}
+
+/// Read, routed and admitted.
+pub(super) struct Admission {
+    pub(super) route: usize,
+    pub(super) pool: usize,
+    pub(super) operation: Operation,
+    pub(super) facts: Facts,
+    pub(super) body: Bytes,
+    /// Holds the body's share of the process-wide budget.
+    pub(super) _memory: Reservation,
+    /// Replaces the downstream session; absent for upgrade requests, which have no body.
+    pub(super) desk: Option<Arc<Desk>>,
+    /// When no further attempt may be waited for.
+    pub(super) deadline: Moment,
+    pub(super) attempts_max: u32,
+}
+
+/// The attempts so far.
+#[derive(Default)]
+pub(super) struct Attempts {
+    /// Attempts begun.
+    pub(super) count: u32,
+    pub(super) tried: Tried,
+    /// The attempt under way.
+    pub(super) current: Option<Current>,
+    /// Picked by `classify` for the next attempt.
+    pub(super) next: Option<Ticket>,
+    /// The budget granted the attempt under way; given back when it is served.
+    pub(super) budgeted: bool,
+    /// Finished ones, for the access log.
+    pub(super) trail: Vec<Step>,
+}
+
+/// The attempt under way.
+pub(super) struct Current {
+    pub(super) ticket: Ticket,
+    pub(super) backend: usize,
+    pub(super) started: Moment,
+    /// Set once the backend's answer was classified.
+    pub(super) outcome: Option<Outcome>,
+    pub(super) status: u16,
+    /// A stale keep-alive connection was already replaced once.
+    pub(super) fresh: bool,
+}
+
+/// One finished attempt.
+pub(super) struct Step {
+    pub(super) backend: usize,
+    pub(super) outcome: Outcome,
+    pub(super) status: u16,
+    pub(super) took: Duration,
+}
+
+/// An answer on its way to the client.
+pub(super) struct Relay {
+    pub(super) status: u16,
+    pub(super) first_byte: Moment,
+    pub(super) meter: Meter,
+    /// Body bytes seen from the backend.
+    pub(super) bytes: u64,
+}
+
+/// Reads usage on the fly.
+pub(super) enum Meter {
+    /// A server-sent event stream.
+    Events(Box<Scanner>),
+    /// One JSON answer.
+    Body(Box<BodyScanner>),
+    /// Nothing to read.
+    Off,
+}
+
+/// What the gateway itself answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Denied(Denial),
+    Faulted(Fault),
+}
+
+impl From<Denial> for Verdict {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+impl From<Fault> for Verdict {
+    fn from(fault: Fault) -> Self {
+        Self::Faulted(fault)
+    }
+}
+
+impl RequestContext {
+    /// A request that has just come in.
+    pub(super) fn new(at: Moment, live: Arc<Live>) -> Self {
+        Self {
+            arrival: Arrival { at, live },
+            envelope: None,
+            admission: None,
+            attempts: Attempts::default(),
+            relay: None,
+            verdict: None,
+        }
+    }
+}

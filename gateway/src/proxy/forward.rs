@@ -1,0 +1,107 @@
+//! Station 8, forward: the client's request becomes this backend's request.
+//!
+//! Path, deployment, api-version, credentials and framing are this backend's own; everything else stays the client's.
+
+use super::context::{Admission, Envelope, RequestContext};
+use super::replay::Order;
+use super::select::first_byte_timeout;
+use crate::config::snapshot::{Auth, Backend};
+use crate::domain::Moment;
+use crate::openai::operation;
+use crate::openai::rewrite::{self, Replacement, Segments};
+use http::{HeaderValue, header};
+use pingora::http::RequestHeader;
+use pingora::{Error, ErrorType, Result};
+use tokio::time::Instant;
+
+/// Headers of the client that no backend sees. Credentials are gone already.
+const WITHHELD: [&str; 7] =
+    ["expect", "accept-encoding", "transfer-encoding", "content-length", "x-tidegate-attempts", "x-request-id", "cookie"];
+
+/// Rewrites the request and places the order for the replay session.
+pub(super) fn forward(
+    downstream: &RequestHeader,
+    upstream: &mut RequestHeader,
+    ctx: &RequestContext,
+    now: Moment,
+    clock: Instant,
+) -> Result<()> {
+    let lost = || Error::explain(ErrorType::InternalError, "forward before select");
+    let admission = ctx.admission.as_ref().ok_or_else(lost)?;
+    let envelope = ctx.envelope.as_ref().ok_or_else(lost)?;
+    let current = ctx.attempts.current.as_ref().ok_or_else(lost)?;
+    let pool = ctx.arrival.live.fleet.snapshot.pools.get(admission.pool).ok_or_else(lost)?;
+    let backend = pool.backends.get(current.backend).ok_or_else(lost)?;
+
+    upstream.set_raw_path(target(downstream, backend, admission)?.as_bytes())?;
+    headers(downstream, upstream, envelope, backend)?;
+    let Some(desk) = &admission.desk else { return Ok(()) };
+    let body = body_for(admission, backend);
+    if !body.is_empty() || downstream.headers.contains_key(header::CONTENT_LENGTH) {
+        upstream.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    }
+    let total = pool.timeouts.total.saturating_sub(now.since(ctx.arrival.at));
+    desk.place(Order {
+        body,
+        first_byte: first_byte_timeout(pool, admission, now),
+        idle: pool.timeouts.idle,
+        total: clock.checked_add(total),
+        watch_404: backend.deployment.is_some() || admission.facts.model.is_some() || admission.operation.model_in_body(),
+    });
+    Ok(())
+}
+
+fn target(downstream: &RequestHeader, backend: &Backend, _admission: &Admission) -> Result<String> {
+    let parsed = operation::parse(downstream.uri.path())
+        .map_err(|_checked| Error::explain(ErrorType::InternalError, "the path no longer parses"))?;
+    Ok(operation::rewrite_path(
+        &parsed,
+        &backend.url.path,
+        backend.deployment.as_ref().map(|d| d.as_str()),
+        downstream.uri.query(),
+        backend.api_version.as_deref(),
+    ))
+}
+
+/// The body with this backend's deployment name in it, without copying the rest.
+fn body_for(admission: &Admission, backend: &Backend) -> Segments {
+    match (&admission.facts.model, &backend.deployment) {
+        (Some(model), Some(deployment)) if model.value != deployment.as_str() => {
+            let replacement = if admission.facts.multipart {
+                Replacement::Raw(deployment.as_str())
+            } else {
+                Replacement::Json(deployment.as_str())
+            };
+            rewrite::replace(&admission.body, model.span.clone(), &replacement)
+        }
+        _ => Segments::whole(admission.body.clone()),
+    }
+}
+
+fn headers(downstream: &RequestHeader, upstream: &mut RequestHeader, envelope: &Envelope, backend: &Backend) -> Result<()> {
+    for name in WITHHELD {
+        upstream.remove_header(name);
+    }
+    upstream.insert_header(header::HOST, &backend.url.authority)?;
+    upstream.insert_header("x-request-id", &envelope.request_id)?;
+    let original_host = match downstream.uri.authority() {
+        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
+        None => downstream.headers.get(header::HOST).cloned(),
+    };
+    if let Some(host) = original_host {
+        upstream.insert_header("x-forwarded-host", host)?;
+    }
+    upstream.insert_header("x-forwarded-proto", if envelope.tls { "https" } else { "http" })?;
+    if let Some(client) = envelope.client {
+        upstream.append_header("x-forwarded-for", client.ip().to_string())?;
+    }
+    match &backend.auth {
+        Auth::None => {}
+        Auth::ApiKey(key) => upstream.insert_header("api-key", key)?,
+        Auth::Bearer(token) => upstream.insert_header(header::AUTHORIZATION, token)?,
+    }
+    for (name, value) in &backend.headers {
+        upstream.insert_header(name, value)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! Refuse: any denial or fault → one answer in OpenAI's shape. The table is `openai::refusal`.
+
+use super::context::{RequestContext, Verdict};
+use super::relay::trail;
+use crate::openai::refusal::{self, Refusal};
+use http::{HeaderValue, StatusCode, header};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+
+impl Verdict {
+    /// What the client sees.
+    pub(super) fn refusal(&self) -> Refusal {
+        match self {
+            Self::Denied(denial) => denial.into(),
+            Self::Faulted(fault) => fault.into(),
+        }
+    }
+}
+
+/// Writes the answer. The connection is kept where the request was read to its end.
+pub(super) async fn refuse(session: &mut Session, ctx: &RequestContext, verdict: &Verdict) -> Result<u16> {
+    let refusal = verdict.refusal();
+    let request_id = ctx.envelope.as_ref().map(|e| e.request_id.clone());
+    let id_text = request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("-");
+    let body = refusal.body(id_text);
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = ResponseHeader::build(status, Some(8))?;
+    answer.insert_header(header::CONTENT_TYPE, "application/json")?;
+    answer.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    answer.insert_header(header::CACHE_CONTROL, "no-store")?;
+    if let Some(id) = &request_id {
+        answer.insert_header("x-request-id", id)?;
+    }
+    if let Some(wait) = refusal.retry_after {
+        answer.insert_header("retry-after-ms", refusal::retry_after_ms(wait))?;
+        answer.insert_header(header::RETRY_AFTER, refusal::retry_after(wait))?;
+    }
+    if let Some(should) = refusal.should_retry {
+        answer.insert_header("x-should-retry", if should { "true" } else { "false" })?;
+    }
+    if ctx.arrival.live.fleet.snapshot.headers.attempts && ctx.attempts.count > 0 {
+        answer.insert_header("x-tidegate-attempts", trail(ctx))?;
+    }
+    let bodiless = session.req_header().method == http::Method::HEAD;
+    let downstream = &mut session.downstream_session;
+    if !downstream.is_body_done() {
+        // What is left of the request is not read: the connection cannot carry another one.
+        downstream.set_keepalive(None);
+    }
+    downstream.write_response_header(Box::new(answer)).await?;
+    if bodiless {
+        downstream.finish_body().await?;
+    } else {
+        downstream.write_response_body(body, true).await?;
+    }
+    Ok(refusal.status)
+}

@@ -1,0 +1,134 @@
+//! Station 10, relay: the backend's answer goes to the client as it comes, metered, never buffered.
+//!
+//! It decides no failover. A stream that breaks after its first byte is ended honestly here.
+
+use super::context::{Meter, Relay, RequestContext};
+use crate::domain::{Moment, Outcome, Usage};
+use crate::openai::answer::{self, Media};
+use crate::openai::refusal;
+use crate::openai::sse;
+use bytes::Bytes;
+use http::{HeaderValue, header};
+use pingora::Result;
+use pingora::http::ResponseHeader;
+use pingora_proxy::Session;
+use std::fmt::Write;
+
+const SERVED_BY: &str = "x-served-by";
+const ATTEMPTS: &str = "x-tidegate-attempts";
+const REQUEST_ID: &str = "x-request-id";
+
+/// Prepares the header for the client and the meter for the body.
+pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: Moment) -> Result<()> {
+    let media = answer::media(header.headers.get(header::CONTENT_TYPE));
+    let meter = match media {
+        Media::EventStream => Meter::Events(Box::default()),
+        Media::Json if header.status.is_success() => Meter::Body(Box::default()),
+        Media::Json | Media::Other => Meter::Off,
+    };
+    mark(ctx, header)?;
+    advise(ctx, header, now)?;
+    ctx.relay = Some(Relay { status: header.status.as_u16(), first_byte: now, meter, bytes: 0 });
+    Ok(())
+}
+
+/// Our own headers: request id, who served, the trail of attempts.
+fn mark(ctx: &RequestContext, header: &mut ResponseHeader) -> Result<()> {
+    let snapshot = &ctx.arrival.live.fleet.snapshot;
+    if let Some(envelope) = &ctx.envelope {
+        header.insert_header(REQUEST_ID, &envelope.request_id)?;
+    }
+    let backends = ctx.admission.as_ref().and_then(|a| snapshot.pools.get(a.pool)).map(|p| &p.backends);
+    let serving = ctx.attempts.current.as_ref().map(|c| c.backend).or(ctx.attempts.trail.last().map(|s| s.backend));
+    if snapshot.headers.served_by
+        && let Some(backend) = serving.and_then(|index| backends?.get(index))
+    {
+        header.insert_header(SERVED_BY, &backend.served_by)?;
+    }
+    if snapshot.headers.attempts {
+        header.insert_header(ATTEMPTS, trail(ctx))?;
+    }
+    Ok(())
+}
+
+/// `region/backend=outcome` for each attempt, in order. Categorical: no addresses, no texts.
+pub(super) fn trail(ctx: &RequestContext) -> HeaderValue {
+    let mut text = String::new();
+    let pool = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.fleet.snapshot.pools.get(a.pool));
+    let finished = ctx.attempts.trail.iter().map(|step| (step.backend, step.outcome));
+    let current = ctx.attempts.current.as_ref().map(|c| (c.backend, c.outcome.unwrap_or(Outcome::Served)));
+    for (index, outcome) in finished.chain(current) {
+        if let Some(backend) = pool.and_then(|p| p.backends.get(index)) {
+            let gap = if text.is_empty() { "" } else { ", " };
+            // Writing to a String does not fail.
+            let _ = write!(text, "{gap}{}/{}={}", backend.region, backend.id.backend, outcome.label());
+        }
+    }
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("-"))
+}
+
+/// Tells the client when to come back after a relayed 429, and the SDK not to repeat what we have already repeated.
+fn advise(ctx: &RequestContext, header: &mut ResponseHeader, now: Moment) -> Result<()> {
+    let status = header.status.as_u16();
+    if status != 429 && status != 408 && status < 500 {
+        return Ok(());
+    }
+    let pool = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.fleet.pools.get(a.pool));
+    let soonest = pool.and_then(|p| p.soonest(now)).map(|at| now.until(at));
+    if status == 429
+        && let Some(wait) = soonest
+    {
+        header.insert_header("retry-after-ms", refusal::retry_after_ms(wait))?;
+        header.insert_header(header::RETRY_AFTER, refusal::retry_after(wait))?;
+        header.insert_header("x-should-retry", refusal::should_retry(wait))?;
+    } else if ctx.attempts.count > 1 {
+        header.insert_header("x-should-retry", "false")?;
+    }
+    Ok(())
+}
+
+/// Sees each chunk on its way.
+pub(super) fn meter(ctx: &mut RequestContext, chunk: Option<&Bytes>) {
+    let (Some(relay), Some(chunk)) = (ctx.relay.as_mut(), chunk) else { return };
+    relay.bytes += chunk.len() as u64;
+    match &mut relay.meter {
+        Meter::Events(scanner) => scanner.feed(chunk),
+        Meter::Body(scanner) => scanner.feed(chunk),
+        Meter::Off => {}
+    }
+}
+
+/// Tokens of the answer, where it told them.
+pub(super) fn usage(relay: &Relay) -> Option<Usage> {
+    match &relay.meter {
+        Meter::Events(scanner) => scanner.usage(),
+        Meter::Body(scanner) => scanner.usage(),
+        Meter::Off => None,
+    }
+}
+
+/// Ends an answer that broke after its first byte: an event stream gets an error event and never a `[DONE]`; any other
+/// body is cut, so that its framing shows the break.
+pub(super) async fn end_broken(session: &mut Session, ctx: &RequestContext) {
+    let Some(Relay { meter: Meter::Events(scanner), .. }) = &ctx.relay else { return };
+    if scanner.done() {
+        return;
+    }
+    let request_id = ctx.envelope.as_ref().and_then(|e| e.request_id.to_str().ok()).unwrap_or("-");
+    let mut event = Vec::new();
+    if !scanner.at_boundary() {
+        event.extend_from_slice(b"\n\n");
+    }
+    event.extend_from_slice(&sse::error_event(
+        request_id,
+        "The backend's stream broke off before its end. What was received so far is incomplete.",
+        "stream_broken",
+    ));
+    // HTTP/2 drops queued data on a reset, so there the stream ends after the event; on HTTP/1.1 the missing last chunk
+    // tells the break to clients that do not read events.
+    let http2 = ctx.envelope.as_ref().is_some_and(|e| e.http2);
+    if let Err(error) = session.downstream_session.write_response_body(event.into(), http2).await {
+        log::debug!("the client left before the error event: {error}");
+    }
+}
+

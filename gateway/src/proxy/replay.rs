@@ -1,0 +1,405 @@
+//! The replay session: a downstream session that replays a request body byte for byte to any attempt, keeps the
+//! deadlines to the first byte and between bytes, and holds a 404 until its body says whose fault it is.
+//!
+//! It wraps Pingora's real downstream session as a *custom* one (`gateway/decisions/0002`), because Pingora's own retry
+//! buffer is a fixed 64 KiB. The trait is `#[doc(hidden)]`: Pingora is pinned and this file stands alone. It never
+//! decides a failover: it raises [`FIRST_BYTE_TIMEOUT`], [`IDLE_TIMEOUT`], [`TOTAL_TIMEOUT`] or
+//! [`DEPLOYMENT_MISSING`], and `classify` says what they mean.
+
+use crate::openai::answer;
+use crate::openai::rewrite::Segments;
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::Stream;
+use http::{HeaderMap, StatusCode};
+use parking_lot::Mutex;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::custom::CustomMessageWrite;
+use pingora::protocols::http::custom::server::Session as CustomSession;
+use pingora::protocols::http::{HttpTask, ServerSession};
+use pingora::protocols::{Digest, l4::socket::SocketAddr};
+use pingora::{Error, ErrorType, Result};
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// No response header in time.
+pub(super) const FIRST_BYTE_TIMEOUT: ErrorType = ErrorType::Custom("first_byte_timeout");
+/// A pause inside the answer was too long.
+pub(super) const IDLE_TIMEOUT: ErrorType = ErrorType::Custom("idle_timeout");
+/// The whole answer took too long.
+pub(super) const TOTAL_TIMEOUT: ErrorType = ErrorType::Custom("total_timeout");
+/// A 404 said that our deployment does not exist.
+pub(super) const DEPLOYMENT_MISSING: ErrorType = ErrorType::Custom("deployment_missing");
+
+/// Bytes handed to a backend per step.
+const STEP: usize = 64 * 1024;
+/// Bytes of a 404 body looked at before it is taken for the client's own.
+const HELD_MAX: usize = 2048;
+
+type MessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
+
+/// What one attempt asks of the session. Set before the attempt, picked up at its start.
+pub(super) struct Order {
+    /// The body to send, this backend's deployment name already in it.
+    pub(super) body: Segments,
+    /// From the start of the attempt to its response header.
+    pub(super) first_byte: Duration,
+    /// Longest pause inside the answer.
+    pub(super) idle: Duration,
+    /// When the whole answer must have ended.
+    pub(super) total: Option<Instant>,
+    /// Whether a 404 may be about our own deployment name.
+    pub(super) watch_404: bool,
+}
+
+/// Shared by the request context (which writes orders) and the wrapper (which obeys).
+#[derive(Default)]
+pub(super) struct Desk {
+    order: Mutex<Option<Order>>,
+    inner: Mutex<Option<Box<ServerSession>>>,
+}
+
+impl Desk {
+    /// Places the order of the attempt that is about to start.
+    pub(super) fn place(&self, order: Order) {
+        *self.order.lock() = Some(order);
+    }
+}
+
+/// Puts a replay session in the place of `session`. Undo with [`unwrap`].
+pub(super) fn wrap(session: &mut Box<ServerSession>) -> Arc<Desk> {
+    let desk = Arc::new(Desk::default());
+    let inner = mem::replace(session, Box::new(ServerSession::new_custom(Box::new(()))));
+    let replay = Replay {
+        inner,
+        desk: Arc::clone(&desk),
+        body: Segments::default(),
+        cursor: 0,
+        clock: Clock::default(),
+        hold: Hold::Off,
+    };
+    **session = ServerSession::new_custom(Box::new(replay));
+    desk
+}
+
+/// Puts the real session back, so that a keep-alive connection serves its next request.
+pub(super) fn unwrap(session: &mut Box<ServerSession>, desk: &Desk) {
+    if session.is_custom() {
+        // Dropping the wrapper makes it hand its inner session to the desk.
+        **session = ServerSession::new_custom(Box::new(()));
+        if let Some(inner) = desk.inner.lock().take() {
+            *session = inner;
+        }
+    }
+}
+
+/// The deadlines of one attempt, on one lazily re-armed timer.
+#[derive(Default)]
+struct Clock {
+    started: Option<Instant>,
+    first_byte: Duration,
+    idle: Duration,
+    total: Option<Instant>,
+    progress: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clock {
+    fn new(order: &Order) -> Self {
+        Self { first_byte: order.first_byte, idle: order.idle, total: order.total, ..Self::default() }
+    }
+
+    /// The next deadline and the error that its passing is.
+    fn deadline(&self) -> Option<(Instant, ErrorType)> {
+        let (at, kind) = match (self.progress, self.started) {
+            (Some(progress), _) => (progress + self.idle, IDLE_TIMEOUT),
+            (None, Some(started)) => (started + self.first_byte, FIRST_BYTE_TIMEOUT),
+            (None, None) => return None,
+        };
+        match self.total {
+            Some(total) if total < at && self.progress.is_some() => Some((total, TOTAL_TIMEOUT)),
+            _ => Some((at, kind)),
+        }
+    }
+
+    /// Waits until a deadline has really passed.
+    async fn expired(&mut self) -> Box<Error> {
+        loop {
+            let Some((at, kind)) = self.deadline() else { return std::future::pending().await };
+            if now() >= at {
+                let mut error = Error::new(kind);
+                error.as_up();
+                return error;
+            }
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            if timer.is_elapsed() || timer.deadline() > at {
+                timer.as_mut().reset(at);
+            }
+            timer.as_mut().await;
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the deadlines of the wrapper live on tokio's clock")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// A 404 is held until its body tells a missing deployment from the client's own error.
+enum Hold {
+    /// Nothing is held.
+    Off,
+    /// Watch for a 404.
+    Watching,
+    /// A 404 header and the body so far.
+    Holding(Vec<HttpTask>, BytesMut),
+}
+
+struct Replay {
+    inner: Box<ServerSession>,
+    desk: Arc<Desk>,
+    body: Segments,
+    cursor: usize,
+    clock: Clock,
+    hold: Hold,
+}
+
+impl Drop for Replay {
+    fn drop(&mut self) {
+        let inner = mem::replace(&mut self.inner, Box::new(ServerSession::new_custom(Box::new(()))));
+        *self.desk.inner.lock() = Some(inner);
+    }
+}
+
+impl Replay {
+    /// Takes the order over, if a new one lies on the desk.
+    fn pick_up(&mut self) {
+        let Some(order) = self.desk.order.lock().take() else { return };
+        self.clock = Clock::new(&order);
+        self.hold = if order.watch_404 { Hold::Watching } else { Hold::Off };
+        self.body = order.body;
+        self.cursor = 0;
+    }
+
+    fn next_step(&mut self) -> Option<Bytes> {
+        let step = self.body.chunk_at(self.cursor, STEP)?;
+        self.cursor += step.len();
+        Some(step)
+    }
+
+    /// Returns the tasks that may be written now.
+    fn sift(&mut self, tasks: Vec<HttpTask>) -> Result<Vec<HttpTask>> {
+        if matches!(self.hold, Hold::Watching) {
+            self.hold = match tasks.first() {
+                Some(HttpTask::Header(header, _)) if header.status == StatusCode::NOT_FOUND => {
+                    Hold::Holding(Vec::with_capacity(tasks.len()), BytesMut::new())
+                }
+                Some(HttpTask::Header(header, _)) if header.status.is_informational() => Hold::Watching,
+                _ => Hold::Off,
+            };
+        }
+        let Hold::Holding(held, text) = &mut self.hold else { return Ok(tasks) };
+        let mut ended = false;
+        for task in tasks {
+            match &task {
+                HttpTask::Body(part, end) => {
+                    if let Some(part) = part {
+                        text.extend_from_slice(part.get(..part.len().min(HELD_MAX)).unwrap_or_default());
+                    }
+                    ended |= *end;
+                }
+                HttpTask::Header(_, end) => ended |= *end,
+                HttpTask::Done | HttpTask::Trailer(_) | HttpTask::Failed(_) => ended = true,
+                HttpTask::UpgradedBody(..) => {}
+            }
+            held.push(task);
+        }
+        match answer::is_deployment_missing(text) {
+            Some(true) => {
+                let mut error = Error::new(DEPLOYMENT_MISSING);
+                error.as_up();
+                Err(error)
+            }
+            None if !ended && text.len() < HELD_MAX => Ok(Vec::new()),
+            _ => {
+                let held = mem::take(held);
+                self.hold = Hold::Off;
+                Ok(held)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl CustomSession for Replay {
+    fn req_header(&self) -> &RequestHeader {
+        self.inner.req_header()
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        self.inner.req_header_mut()
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        Ok(self.next_step())
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    async fn write_response_header(&mut self, header: Box<ResponseHeader>, _end: bool) -> Result<()> {
+        self.inner.write_response_header(header).await
+    }
+
+    async fn write_response_header_ref(&mut self, header: &ResponseHeader, _end: bool) -> Result<()> {
+        self.inner.write_response_header_ref(header).await
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        self.inner.write_response_body(data, end).await
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        self.inner.write_response_trailers(trailers).await
+    }
+
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        let answering = |t: &HttpTask| !matches!(t, HttpTask::Header(h, _) if h.status.is_informational());
+        if tasks.iter().any(answering) {
+            self.clock.progress = Some(now());
+        }
+        let tasks = if matches!(self.hold, Hold::Off) { tasks } else { self.sift(tasks)? };
+        if tasks.is_empty() {
+            return Ok(false);
+        }
+        self.inner.response_duplex_vec(tasks).await
+    }
+
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_read_timeout(timeout);
+    }
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        self.inner.get_read_timeout()
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_write_timeout(timeout);
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.inner.get_write_timeout()
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_total_drain_timeout(timeout);
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.inner.get_total_drain_timeout()
+    }
+
+    fn request_summary(&self) -> String {
+        self.inner.request_summary()
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.inner.response_written()
+    }
+
+    async fn shutdown(&mut self, _code: u32, _context: &str) {
+        self.inner.shutdown().await;
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        self.cursor >= self.body.len()
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.inner.finish_body().await
+    }
+
+    /// Pingora asks this while it frames the request, before the attempt starts: the order is picked up here.
+    fn is_body_empty(&mut self) -> bool {
+        self.pick_up();
+        self.body.is_empty()
+    }
+
+    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        if !no_body_expected && self.cursor < self.body.len() {
+            return Ok(self.next_step());
+        }
+        tokio::select! {
+            biased;
+            read = self.inner.read_body_or_idle(true) => read,
+            error = self.clock.expired() => Err(error),
+        }
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.inner.body_bytes_sent()
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.inner.body_bytes_read()
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        self.inner.digest()
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        self.inner.digest_mut()
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.inner.client_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.inner.server_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        self.inner.to_h1_raw()
+    }
+
+    /// Pingora calls this at the start of every attempt, after the request filter: rewind here.
+    fn enable_retry_buffering(&mut self) {
+        self.pick_up();
+        self.clock.started = Some(now());
+        self.cursor = 0;
+    }
+
+    fn retry_buffer_truncated(&self) -> bool {
+        false
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        None
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(&mut self) -> Option<MessageReader> {
+        None
+    }
+
+    fn restore_custom_message_reader(&mut self, _reader: MessageReader) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+}
