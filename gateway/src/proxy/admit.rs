@@ -19,12 +19,17 @@ pub(super) fn admit(
     (body, memory): (Bytes, Reservation),
 ) -> Admission {
     let (at, live) = arrival;
+    if let Some(pool) = live.pools.get(routed.pool) {
+        pool.meters.in_flight.inc();
+    }
     let rules = live.fleet.snapshot.pools.get(routed.pool).map(|p| &p.failover);
     Admission {
         route: routed.route,
         pool: routed.pool,
         operation: routed.operation,
+        deployment: routed.deployment,
         facts: routed.facts,
+        multipart: routed.multipart,
         body,
         _memory: memory,
         desk: (!envelope.upgrade).then(|| replay::wrap(session)),

@@ -106,9 +106,10 @@ pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<
     let transition = ticket.finish(outcome, advice, now, fastrand::u64(..));
     let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool)) else { return };
     if let Some(meters) = pool.backends.get(backend) {
-        meters.attempt(outcome);
-        if let Some(transition) = &transition {
-            meters.ejection(transition);
+        meters.attempted(outcome);
+        meters.in_flight.dec();
+        if let Some(reason) = transition.as_ref().and_then(Transition::ejection) {
+            meters.ejected(reason.label());
         }
     }
     if let Some(transition) = transition {
@@ -148,7 +149,7 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
             if !situation.budget
                 && let Some(meters) = meters
             {
-                meters.budget_refused();
+                meters.budget_refusals.inc();
             }
             held = Some(ticket);
         }
@@ -159,7 +160,7 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
             ctx.attempts.next = held;
             ctx.attempts.budgeted = true;
             if let Some(meters) = meters {
-                meters.failover(outcome);
+                meters.failed_over(outcome);
             }
             Verb::NextAttempt
         }

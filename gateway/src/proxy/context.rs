@@ -51,7 +51,11 @@ pub(super) struct Admission {
     pub(super) route: usize,
     pub(super) pool: usize,
     pub(super) operation: Operation,
+    /// What the client calls the deployment, in path or body.
+    pub(super) deployment: Option<String>,
     pub(super) facts: Facts,
+    /// The body is a multipart form: `model` is a part of it.
+    pub(super) multipart: bool,
     pub(super) body: Bytes,
     /// Holds the body's share of the process-wide budget.
     pub(super) _memory: Reservation,
@@ -133,6 +137,13 @@ impl From<Denial> for Verdict {
 impl From<Fault> for Verdict {
     fn from(fault: Fault) -> Self {
         Self::Faulted(fault)
+    }
+}
+
+impl Relay {
+    /// A server-sent event stream.
+    pub(super) fn streams(&self) -> bool {
+        matches!(self.meter, Meter::Events(_))
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn forward(
     let pool = ctx.arrival.live.fleet.snapshot.pools.get(admission.pool).ok_or_else(lost)?;
     let backend = pool.backends.get(current.backend).ok_or_else(lost)?;
 
-    upstream.set_raw_path(target(downstream, backend, admission)?.as_bytes())?;
+    upstream.set_raw_path(target(downstream, backend)?.as_bytes())?;
     headers(downstream, upstream, envelope, backend)?;
     let Some(desk) = &admission.desk else { return Ok(()) };
     let body = body_for(admission, backend);
@@ -51,7 +51,7 @@ pub(super) fn forward(
     Ok(())
 }
 
-fn target(downstream: &RequestHeader, backend: &Backend, _admission: &Admission) -> Result<String> {
+fn target(downstream: &RequestHeader, backend: &Backend) -> Result<String> {
     let parsed = operation::parse(downstream.uri.path())
         .map_err(|_checked| Error::explain(ErrorType::InternalError, "the path no longer parses"))?;
     Ok(operation::rewrite_path(
@@ -67,10 +67,10 @@ fn target(downstream: &RequestHeader, backend: &Backend, _admission: &Admission)
 fn body_for(admission: &Admission, backend: &Backend) -> Segments {
     match (&admission.facts.model, &backend.deployment) {
         (Some(model), Some(deployment)) if model.value != deployment.as_str() => {
-            let replacement = if admission.facts.multipart {
-                Replacement::Raw(deployment.as_str())
+            let replacement = if admission.multipart {
+                Replacement::raw(deployment.as_str())
             } else {
-                Replacement::Json(deployment.as_str())
+                Replacement::json(deployment.as_str())
             };
             rewrite::replace(&admission.body, model.span.clone(), &replacement)
         }

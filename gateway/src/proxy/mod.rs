@@ -47,6 +47,7 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -62,8 +63,8 @@ pub struct Gateway {
     pub memory: Arc<BodyMemory>,
     /// Requests and streams in flight, for draining.
     pub gauges: Arc<Gauges>,
-    /// The listener this gateway serves, for the access log.
-    pub listener: String,
+    /// The listeners' addresses and names, for the access log.
+    pub listeners: Vec<(SocketAddr, String)>,
 }
 
 /// Why the request goes no further.
@@ -90,6 +91,15 @@ impl From<read::Unread> for Stop {
 }
 
 impl Gateway {
+    /// Name of the listener with this local address.
+    fn listener_of(&self, local: Option<&pingora::protocols::l4::socket::SocketAddr>) -> Option<String> {
+        let local = local?.as_inet()?;
+        let named = |(address, _): &&(SocketAddr, String)| {
+            address.port() == local.port() && (address.ip().is_unspecified() || address.ip() == local.ip())
+        };
+        self.listeners.iter().find(named).map(|(_, name)| name.clone())
+    }
+
     /// Stations 1 to 6.
     async fn take_in(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Stop> {
         let live = Arc::clone(&ctx.arrival.live);

@@ -28,7 +28,13 @@ pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: 
     };
     mark(ctx, header)?;
     advise(ctx, header, now)?;
-    ctx.relay = Some(Relay { status: header.status.as_u16(), first_byte: now, meter, bytes: 0 });
+    let relay = Relay { status: header.status.as_u16(), first_byte: now, meter, bytes: 0 };
+    if relay.streams()
+        && let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool))
+    {
+        pool.meters.streams_open.inc();
+    }
+    ctx.relay = Some(relay);
     Ok(())
 }
 

@@ -18,13 +18,21 @@ pub(super) struct Routed {
     pub(super) route: usize,
     pub(super) pool: usize,
     pub(super) operation: Operation,
+    pub(super) deployment: Option<String>,
     pub(super) facts: Facts,
+    pub(super) multipart: bool,
 }
 
 /// Finds the route of a request whose body is known.
 pub(super) fn route(request: &RequestHeader, body: &Bytes, live: &Live) -> Result<Routed, Denial> {
     let target = operation::parse(request.uri.path())?;
-    let facts = facts_of(request, body, target.operation, target.style)?;
+    let content_type = request.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let multipart = is_multipart(content_type);
+    let facts = if multipart {
+        form_facts(content_type, body, target.operation, target.style)?
+    } else {
+        json_facts(request, body, target.operation, target.style)?
+    };
     let deployment: Option<Cow<'_, str>> = match (&target.deployment, &facts.model) {
         (Some(deployment), _) => Some(deployment.clone()),
         (None, Some(model)) => Some(Cow::Borrowed(model.value.as_str())),
@@ -34,38 +42,37 @@ pub(super) fn route(request: &RequestHeader, body: &Bytes, live: &Live) -> Resul
     match route::find(&live.matchers, &host, request.uri.path(), deployment.as_deref()) {
         Match::Route(index) => {
             let pool = live.fleet.snapshot.routes.get(index).map_or(0, |r| r.pool);
-            Ok(Routed { route: index, pool, operation: target.operation, facts })
+            let deployment = deployment.map(Cow::into_owned);
+            Ok(Routed { route: index, pool, operation: target.operation, deployment, facts, multipart })
         }
         Match::NoDeployment => Err(Denial::DeploymentNotFound { deployment: echo(deployment.as_deref()) }),
         Match::NoRoute => Err(Denial::RouteNotFound),
     }
 }
 
-/// What the body says, where the operation has a body that says something.
-fn facts_of(request: &RequestHeader, body: &Bytes, operation: Operation, style: Style) -> Result<Facts, Denial> {
-    if body.is_empty() && !operation.model_in_body() {
-        return Ok(Facts::default());
+fn is_multipart(content_type: &str) -> bool {
+    content_type.trim_start().get(..19).is_some_and(|t| t.eq_ignore_ascii_case("multipart/form-data"))
+}
+
+/// What a form says. The body of an operation that we do not know passes as it is.
+fn form_facts(content_type: &str, body: &Bytes, operation: Operation, style: Style) -> Result<Facts, Denial> {
+    match facts::from_multipart(content_type, body) {
+        Ok(facts) if style == Style::V1 && operation.model_in_body() && facts.model.is_none() => {
+            Err(facts::FactsProblem::MODEL_MISSING.into())
+        }
+        Err(problem) if operation.model_in_body() => Err(problem.into()),
+        known => Ok(known.unwrap_or_default()),
     }
-    let content_type = request.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
-    let must_name_model = style == Style::V1 && operation.model_in_body();
-    if content_type.trim_start().get(..19).is_some_and(|t| t.eq_ignore_ascii_case("multipart/form-data")) {
-        return match facts::from_multipart(content_type, body) {
-            Ok(facts) if must_name_model && facts.model.is_none() => {
-                Err(Denial::BadMultipart { what: "a `model` field is required" })
-            }
-            Ok(facts) => Ok(facts),
-            Err(problem) if operation.model_in_body() => Err(problem.into()),
-            Err(_opaque) => Ok(Facts::default()),
-        };
-    }
+}
+
+/// What a JSON body says. The body of an operation that we do not know passes as it is.
+fn json_facts(request: &RequestHeader, body: &Bytes, operation: Operation, style: Style) -> Result<Facts, Denial> {
     if request.method != http::Method::POST {
         return Ok(Facts::default());
     }
-    match facts::from_json(body, must_name_model) {
-        Ok(facts) => Ok(facts),
+    match facts::from_json(body, style == Style::V1 && operation.model_in_body()) {
         Err(problem) if operation.model_in_body() => Err(problem.into()),
-        // An operation we do not know: its body passes as it is.
-        Err(_opaque) => Ok(Facts::default()),
+        known => Ok(known.unwrap_or_default()),
     }
 }
 

@@ -33,6 +33,9 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     if attempts.count == 0 {
         pool.budget().deposit(now);
     }
+    if let Some(meters) = live.pools.get(admission.pool).and_then(|p| p.backends.get(index)) {
+        meters.in_flight.inc();
+    }
     attempts.count += 1;
     attempts.tried.insert(index);
     attempts.current = Some(Current { ticket, backend: index, started: now, outcome: None, status: 0, fresh: false });

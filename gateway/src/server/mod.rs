@@ -11,6 +11,7 @@ use crate::telemetry::{AccessLog, Metrics};
 use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::ListenerConfig;
+use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server};
@@ -107,4 +108,127 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
     }
     server.run(RunArgs { shutdown_signal: Box::new(watch) });
     Ok(())
+}
+
+/// What the services share.
+struct Parts {
+    fleet: Arc<Fleet>,
+    fleets: Arc<ArcSwap<Fleet>>,
+    live: Arc<ArcSwap<Live>>,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+    access_log: AccessLog,
+    memory: Arc<BodyMemory>,
+    gauges: Arc<Gauges>,
+    certificates: Arc<Certificates>,
+    draining: Arc<AtomicBool>,
+}
+
+impl Parts {
+    fn new(mut snapshot: Snapshot, options: &StartOptions) -> Result<Self, StartError> {
+        snapshot.generation = 1;
+        let certificates = Arc::new(Certificates::load(&snapshot.listeners)?);
+        prepare_upgrade_socket(&snapshot.process)?;
+        if !options.upgrade {
+            try_addresses(&snapshot)?;
+        }
+        let metrics = Arc::new(Metrics::new().map_err(|e| StartError::Metrics(e.to_string()))?);
+        let access_log = AccessLog::start(&snapshot.access_log, &metrics).map_err(StartError::AccessLog)?;
+        let memory = Arc::new(BodyMemory::new(snapshot.limits.body_memory_max));
+        let registry = Arc::new(Registry::default());
+        let fleet = registry.bind(Arc::new(snapshot));
+        let live = Arc::new(ArcSwap::from_pointee(Live::new(Arc::clone(&fleet), &metrics)));
+        metrics.in_force(1);
+        Ok(Self {
+            fleets: Arc::new(ArcSwap::new(Arc::clone(&fleet))),
+            fleet,
+            live,
+            registry,
+            metrics,
+            access_log,
+            memory,
+            gauges: Arc::default(),
+            certificates,
+            draining: Arc::default(),
+        })
+    }
+
+    /// One Pingora service over several listeners: they share the pool of connections to backends.
+    fn service(
+        &self,
+        conf: &Arc<ServerConf>,
+        listeners: &[&Listener],
+        h2c: bool,
+    ) -> Service<impl pingora::apps::ServerApp + Send + Sync + 'static> {
+        let snapshot = &self.fleet.snapshot;
+        let gateway = Gateway {
+            live: Arc::clone(&self.live),
+            metrics: Arc::clone(&self.metrics),
+            access_log: self.access_log.clone(),
+            memory: Arc::clone(&self.memory),
+            gauges: Arc::clone(&self.gauges),
+            listeners: snapshot.listeners.iter().map(|l| (l.address, l.name.to_string())).collect(),
+        };
+        let mut proxy = http_proxy(conf, gateway);
+        let mut options = HttpServerOptions::default();
+        options.h2c = h2c;
+        options.h2_idle_timeout = Some(snapshot.limits.keepalive_timeout);
+        proxy.server_options = Some(options);
+        let mut h2 = default_h2_options();
+        h2.initial_window_size(HTTP2_STREAM_WINDOW).initial_connection_window_size(HTTP2_CONNECTION_WINDOW);
+        proxy.h2_options = Some(h2);
+        let mut service = Service::new("gateway".to_owned(), proxy);
+        for listener in listeners {
+            let (read, write) = CLIENT_BUFFERS;
+            let mut endpoint =
+                ListenerConfig::tcp(listener.address.to_string()).l4_buffer(L4BufferSettings::new(read, write));
+            if let Some(settings) = self.certificates.settings(listener) {
+                endpoint = endpoint.tls(settings);
+            }
+            service.add_listener(endpoint);
+        }
+        service
+    }
+}
+
+/// Listeners by whether they speak HTTP/2 in plain text: that choice is Pingora's per service.
+fn groups(listeners: &[Listener]) -> Vec<(Vec<&Listener>, bool)> {
+    let h2c = |l: &&Listener| l.http2 && l.tls.is_none();
+    let (plain, other): (Vec<_>, Vec<_>) = listeners.iter().partition(h2c);
+    [(other, false), (plain, true)].into_iter().filter(|(group, _)| !group.is_empty()).collect()
+}
+
+fn server_conf(process: &Process) -> ServerConf {
+    ServerConf {
+        threads: process.threads,
+        upgrade_sock: process.upgrade_socket.display().to_string(),
+        // Pingora sleeps this in full; `shutdown::Drain` ends the process sooner.
+        grace_period_seconds: Some(process.drain.as_secs() + 2),
+        graceful_shutdown_timeout_seconds: Some(1),
+        upstream_keepalive_pool_size: process.keepalive_connections_max,
+        max_retries: PINGORA_RETRIES_MAX,
+        work_stealing: true,
+        ..ServerConf::default()
+    }
+}
+
+/// Pingora panics in a thread of its own when an address is taken; we say it in one sentence instead.
+fn try_addresses(snapshot: &Snapshot) -> Result<(), StartError> {
+    let listeners = snapshot.listeners.iter().map(|l| (l.name.to_string(), l.address));
+    for (name, address) in listeners.chain(snapshot.admin.map(|address| ("admin".to_owned(), address))) {
+        TcpListener::bind(address).map_err(|reason| StartError::Address { name, address, reason })?;
+    }
+    Ok(())
+}
+
+/// The socket hands over our listeners: its directory is ours alone.
+fn prepare_upgrade_socket(process: &Process) -> Result<(), StartError> {
+    use std::os::unix::fs::DirBuilderExt;
+    let path = &process.upgrade_socket;
+    let Some(directory) = path.parent().filter(|d| !d.as_os_str().is_empty() && !d.exists()) else { return Ok(()) };
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|reason| StartError::UpgradeSocket { path: path.clone(), reason })
 }

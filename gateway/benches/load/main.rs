@@ -1,0 +1,85 @@
+//! Load benchmark of the real release binary beside nginx (plain proxying) and a bare Pingora proxy.
+//!
+//! `cargo bench -p tidegate --bench load` runs every scenario in interleaved rounds and prints medians of same-round
+//! pairs: never divide figures of two runs. Options after `--`: `--rounds N` (5), `--seconds N` (4), `--only NAME`.
+//!
+//! Budgets (ratios to the bare Pingora proxy in the same round): open loop 1,000 req/s CPU ≤ 1.1, p50 ≤ 1.2; 32
+//! connections saturated CPU ≤ 1.3; primary always 429 ≤ 1.15 of the healthy path; SSE CPU per chunk ≤ 1.2, first-byte
+//! p99 ≤ 2 × nginx, no chunk dropped or merged.
+//!
+//! Proxies are pinned to CPU 1, the mock and the load to CPU 0. Everything is on loopback and bounded in time.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a benchmark measures, prints and may stop at any surprise"
+)]
+
+mod client;
+mod floor;
+mod mock;
+mod peers;
+mod report;
+
+use client::{Load, Sample};
+use peers::{Peer, Peers};
+use std::time::Duration;
+
+/// What one scenario asks of every peer.
+#[derive(Clone, Copy)]
+pub struct Scenario {
+    pub name: &'static str,
+    pub load: Load,
+    pub throttled_primary: bool,
+}
+
+const SCENARIOS: &[Scenario] = &[
+    Scenario { name: "open-1000", load: Load::Open { rate: 1000, connections: 64, body: 1024 }, throttled_primary: false },
+    Scenario { name: "closed-32", load: Load::Closed { connections: 32, body: 1024 }, throttled_primary: false },
+    Scenario { name: "throttled", load: Load::Open { rate: 1000, connections: 64, body: 1024 }, throttled_primary: true },
+    Scenario { name: "sse-500", load: Load::Streams { connections: 500 }, throttled_primary: false },
+    Scenario { name: "body-10m", load: Load::Closed { connections: 2, body: 10 << 20 }, throttled_primary: false },
+];
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.first().map(String::as_str) {
+        Some("mock") => return mock::serve(&arguments[1..]),
+        Some("floor") => floor::serve(&arguments[1]),
+        _ => {}
+    }
+    let value = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1)).cloned();
+    let rounds: usize = value("--rounds").map_or(5, |v| v.parse().expect("--rounds N"));
+    let seconds: u64 = value("--seconds").map_or(4, |v| v.parse().expect("--seconds N"));
+    let only = value("--only");
+    let peers = Peers::start();
+    println!("{rounds} interleaved rounds of {seconds} s; CPU is that of the proxy's whole process");
+    for scenario in SCENARIOS.iter().filter(|s| only.as_deref().is_none_or(|o| o == s.name)) {
+        let table: Vec<Vec<Sample>> = (0..rounds).map(|_| round(&peers, scenario, Duration::from_secs(seconds))).collect();
+        report::print(scenario, &peers.names(), &table);
+    }
+    if only.is_none_or(|o| o == "memory") {
+        report::memory(&peers);
+    }
+}
+
+fn round(peers: &Peers, scenario: &Scenario, time: Duration) -> Vec<Sample> {
+    peers.all().iter().map(|peer| measure(peer, scenario, time)).collect()
+}
+
+fn measure(peer: &Peer, scenario: &Scenario, time: Duration) -> Sample {
+    let address = if scenario.throttled_primary { peer.throttled } else { peer.plain };
+    // The first requests open connections, fill pools and, where the primary is throttled, learn of it.
+    client::run(scenario.load, address, Duration::from_millis(500));
+    let before = peer.cpu();
+    let mut sample = client::run(scenario.load, address, time);
+    sample.cpu = peer.cpu() - before;
+    sample
+}

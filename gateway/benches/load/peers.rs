@@ -1,0 +1,170 @@
+//! The systems under load: child processes on CPU 1, ended with this process.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// One proxy.
+pub struct Peer {
+    pub name: &'static str,
+    /// In front of a healthy backend.
+    pub plain: SocketAddr,
+    /// In front of a primary that always says 429 and a healthy secondary; `plain` where it cannot fail over.
+    pub throttled: SocketAddr,
+    processes: Vec<u32>,
+}
+
+impl Peer {
+    /// CPU time of all its processes and their children so far.
+    pub fn cpu(&self) -> Duration {
+        self.processes.iter().map(|pid| cpu_of(*pid) + children(*pid).into_iter().map(cpu_of).sum::<Duration>()).sum()
+    }
+
+    /// Resident memory of its first process, bytes.
+    pub fn rss(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.processes[0])).unwrap();
+        let line = text.lines().find(|l| l.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+/// All of them, and the mock.
+pub struct Peers {
+    peers: Vec<Peer>,
+    children: Vec<Child>,
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Peers {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Peers {
+    pub fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let own = std::env::current_exe().unwrap();
+        let (healthy, throttled) = (free(), free());
+        let mut children = vec![spawn("0", own.to_str().unwrap(), &["mock", &healthy.to_string(), &throttled.to_string()])];
+        wait(healthy);
+        let mut peers = Vec::new();
+
+        let listen = free();
+        let floor = spawn("1", own.to_str().unwrap(), &["floor", &format!("{listen}={healthy}")]);
+        peers.push(Peer { name: "pingora-floor", plain: listen, throttled: listen, processes: vec![floor.id()] });
+        children.push(floor);
+
+        let (plain, failing) = (free(), free());
+        if let Some(nginx) = nginx(directory.path(), plain, failing, healthy, throttled) {
+            peers.push(Peer { name: "nginx", plain, throttled: failing, processes: vec![nginx.id()] });
+            children.push(nginx);
+        } else {
+            eprintln!("nginx is not installed: its column is missing");
+        }
+
+        let (plain, failing) = (free(), free());
+        let processes: Vec<_> = [("plain", plain, vec![healthy]), ("failing", failing, vec![throttled, healthy])]
+            .into_iter()
+            .map(|(name, listen, backends)| tidegate(directory.path(), name, listen, &backends))
+            .collect();
+        let pids = processes.iter().map(Child::id).collect();
+        peers.push(Peer { name: "tidegate", plain, throttled: failing, processes: pids });
+        children.extend(processes);
+
+        for peer in &peers {
+            wait(peer.plain);
+            wait(peer.throttled);
+        }
+        Self { peers, children, _directory: directory }
+    }
+
+    pub fn all(&self) -> &[Peer] {
+        &self.peers
+    }
+
+    pub fn names(&self) -> Vec<&'static str> {
+        self.peers.iter().map(|p| p.name).collect()
+    }
+
+    pub fn named(&self, name: &str) -> &Peer {
+        self.peers.iter().find(|p| p.name == name).unwrap()
+    }
+}
+
+fn tidegate(directory: &Path, name: &str, listen: SocketAddr, backends: &[SocketAddr]) -> Child {
+    let mut text = format!(
+        "version: 1\nhome_region: swedencentral\nprocess: {{ threads: 1, upgrade_socket: {d}/{name}/upgrade.sock }}\n\
+         listeners: [ {{ name: public, address: \"{listen}\" }} ]\nadmin: {{ address: \"{}\" }}\n\
+         access_log: {{ file: {d}/{name}.log }}\npools:\n  - name: chat\n    ejection: {{ advised_max: 10m }}\n    backends:\n",
+        free(),
+        d = directory.display(),
+    );
+    for (index, backend) in backends.iter().enumerate() {
+        text += &format!(
+            "      - {{ name: b{index}, region: swedencentral, priority: {}, url: \"http://{backend}\", deployment: gpt-4o-{index}, auth: {{ api_key: {{ env: BENCH_KEY }} }} }}\n",
+            index + 1
+        );
+    }
+    let file = directory.join(format!("{name}.yaml"));
+    std::fs::write(&file, text).unwrap();
+    spawn("1", env!("CARGO_BIN_EXE_tidegate"), &["run", "--config", file.to_str().unwrap()])
+}
+
+fn nginx(dir: &Path, plain: SocketAddr, failing: SocketAddr, healthy: SocketAddr, throttled: SocketAddr) -> Option<Child> {
+    let text = format!(
+        "worker_processes 1; daemon off; pid {d}/nginx.pid; error_log {d}/error.log;\nevents {{ worker_connections 4096; }}\n\
+         http {{ access_log off; client_max_body_size 64m; client_body_buffer_size 16m; client_body_temp_path {d}/body; proxy_temp_path {d}/proxy;\n\
+         fastcgi_temp_path {d}/f; uwsgi_temp_path {d}/u; scgi_temp_path {d}/s; keepalive_requests 1000000;\n\
+         upstream one {{ server {healthy}; keepalive 512; keepalive_requests 1000000; }}\n\
+         upstream two {{ server {throttled}; server {healthy} backup; keepalive 512; keepalive_requests 1000000; }}\n\
+         server {{ listen {plain}; location / {{ proxy_pass http://one; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_buffering off; }} }}\n\
+         server {{ listen {failing}; location / {{ proxy_pass http://two; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_buffering off;\n\
+         proxy_next_upstream error timeout http_429 http_503 non_idempotent; }} }} }}\n",
+        d = dir.display()
+    );
+    let file = dir.join("nginx.conf");
+    std::fs::write(&file, text).unwrap();
+    let path = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter().find(|p| Path::new(p).exists())?;
+    Some(spawn("1", path, &["-c", file.to_str().unwrap(), "-e", dir.join("start.log").to_str().unwrap()]))
+}
+
+fn spawn(cpu: &str, program: &str, arguments: &[&str]) -> Child {
+    Command::new("taskset")
+        .args(["-c", cpu, program])
+        .args(arguments)
+        .env("BENCH_KEY", "backend-key")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("taskset (util-linux) starts the process")
+}
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+fn wait(address: SocketAddr) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while TcpStream::connect(address).is_err() {
+        assert!(Instant::now() < deadline, "nothing listens on {address}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// User and system time of one process; the clock ticks 100 times a second.
+fn cpu_of(pid: u32) -> Duration {
+    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return Duration::ZERO };
+    let fields: Vec<&str> = text.rsplit(") ").next().unwrap().split(' ').collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+fn children(pid: u32) -> Vec<u32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|p| p.parse().ok()).collect()
+}
