@@ -1,1 +1,15 @@
-//! The OpenAI protocol, parsing and printing. Pure.
+//! The OpenAI protocol as Azure speaks it, parsing and printing.
+//!
+//! Pure: nothing here does I/O, reads a clock, draws a random number, locks or logs. It knows what bytes mean; what
+//! to do about them is decided in `policy`.
+
+pub mod answer;
+pub mod facts;
+pub mod operation;
+pub mod refusal;
+pub mod rewrite;
+pub mod sse;
+pub mod throttle;
+
+#[cfg(test)]
+mod corpus;

@@ -1,0 +1,277 @@
+//! [`parse`]: from a request path to style, operation and deployment; [`rewrite_path`]: back, for one backend.
+//!
+//! Both sides see the same path: escapes are decoded before anything is compared, and whatever a backend might
+//! normalise differently (dot segments, empty segments, control characters) is refused. It never decides a route.
+
+use std::borrow::Cow;
+
+use crate::domain::Denial;
+
+mod percent;
+mod query;
+
+pub use query::{query_deployment, scrub_query};
+
+/// Longest deployment name in a path or a query, in bytes after decoding.
+const DEPLOYMENT_LENGTH_MAX: usize = 256;
+
+/// What a path asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target<'a> {
+    /// Family of URL shapes.
+    pub style: Style,
+    /// The call.
+    pub operation: Operation,
+    /// Deployment named in the path, percent-decoded. Names in bodies and queries are found elsewhere.
+    pub deployment: Option<Cow<'a, str>>,
+    /// The path after `/openai/deployments/{d}`, `/openai/v1`, `/v1` or `/openai`, as received; the whole path for
+    /// [`Style::Other`].
+    pub rest: &'a str,
+}
+
+/// Family of URL shapes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Style {
+    /// `/openai/deployments/{d}/…` and the rest of `/openai/…`, with `api-version` in the query.
+    Classic,
+    /// `/openai/v1/…`, and `/v1/…` for clients that were given `…/v1` as their base: the deployment is `model`.
+    V1,
+    /// Anything else.
+    Other,
+}
+
+/// The call a path stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// `/chat/completions`
+    ChatCompletions,
+    /// `/completions`
+    Completions,
+    /// `/embeddings`
+    Embeddings,
+    /// `/responses` and `/responses/compact`; calls on one stored response are [`Operation::Other`] and bound.
+    Responses,
+    /// `/images/generations`
+    ImagesGenerations,
+    /// `/images/edits`
+    ImagesEdits,
+    /// `/audio/transcriptions`
+    AudioTranscriptions,
+    /// `/audio/translations`
+    AudioTranslations,
+    /// `/audio/speech`
+    AudioSpeech,
+    /// `/models` and `/models/{m}`
+    Models,
+    /// `/realtime`, a WebSocket
+    Realtime,
+    /// Any other call.
+    Other,
+}
+
+/// Why a path is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct PathProblem {
+    /// What is wrong, for the message.
+    pub what: &'static str,
+}
+
+impl From<PathProblem> for Denial {
+    fn from(problem: PathProblem) -> Self {
+        Self::BadPath { what: problem.what }
+    }
+}
+
+/// Reads a request path, without its query.
+///
+/// # Errors
+/// [`PathProblem`] for bad escapes, text that is not UTF-8, dot segments, empty segments, control characters and
+/// malformed deployments.
+pub fn parse(path: &str) -> Result<Target<'_>, PathProblem> {
+    let decoded = percent::decode(path).ok_or(PathProblem { what: "a percent escape is malformed or not UTF-8" })?;
+    screen(&decoded)?;
+    if let Some(rest) = after_segment(path, "openai") {
+        if let Some(rest) = after_segment(rest, "v1") {
+            return Ok(Target { style: Style::V1, operation: Operation::of(rest), deployment: None, rest });
+        }
+        return classic(rest);
+    }
+    if let Some(rest) = after_segment(path, "v1") {
+        return Ok(Target { style: Style::V1, operation: Operation::of(rest), deployment: None, rest });
+    }
+    Ok(Target { style: Style::Other, operation: Operation::Other, deployment: None, rest: path })
+}
+
+/// Path and query for one backend.
+///
+/// The deployment segment of a classic path is replaced by `deployment`, and so is `deployment=` or `model=` of a
+/// realtime query; the value of `api-version` is replaced or added, for [`Style::Classic`] only. `/v1/…` becomes
+/// `/openai/v1/…`. `base_path` (no trailing slash, mostly empty) comes first. The client's credentials leave the
+/// query; everything else of it is kept byte for byte.
+#[must_use]
+pub fn rewrite_path(
+    target: &Target<'_>,
+    base_path: &str,
+    deployment: Option<&str>,
+    query: Option<&str>,
+    api_version: Option<&str>,
+) -> String {
+    let mut out = String::with_capacity(base_path.len() + target.rest.len() + query.map_or(0, str::len) + 96);
+    out.push_str(base_path);
+    match target.style {
+        Style::Classic => {
+            out.push_str("/openai");
+            if let Some(asked) = target.deployment.as_deref() {
+                out.push_str("/deployments/");
+                percent::encode_into(deployment.unwrap_or(asked), &mut out);
+            }
+        }
+        Style::V1 => out.push_str("/openai/v1"),
+        Style::Other => {}
+    }
+    out.push_str(target.rest);
+    let edit = query::Edit {
+        api_version: api_version.filter(|_| target.style == Style::Classic),
+        deployment: deployment.filter(|_| target.operation == Operation::Realtime),
+    };
+    edit.append(query.unwrap_or_default(), &mut out);
+    out
+}
+
+impl Target<'_> {
+    /// The kind of stored thing this path addresses, when one resource owns it: another backend cannot answer.
+    #[must_use]
+    pub fn bound(&self) -> Option<&'static str> {
+        const FAMILIES: [&str; 12] = [
+            "responses",
+            "conversations",
+            "assistants",
+            "threads",
+            "vector_stores",
+            "files",
+            "uploads",
+            "batches",
+            "fine_tuning",
+            "evals",
+            "containers",
+            "videos",
+        ];
+        if self.style == Style::Other || self.operation != Operation::Other {
+            return None;
+        }
+        let rest = percent::decode(self.rest)?;
+        let first = rest.trim_start_matches('/').split('/').next()?;
+        FAMILIES.into_iter().find(|family| *family == first)
+    }
+}
+
+impl Operation {
+    /// Every operation, for tables and tests.
+    pub const ALL: [Self; 12] = [
+        Self::ChatCompletions,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Responses,
+        Self::ImagesGenerations,
+        Self::ImagesEdits,
+        Self::AudioTranscriptions,
+        Self::AudioTranslations,
+        Self::AudioSpeech,
+        Self::Models,
+        Self::Realtime,
+        Self::Other,
+    ];
+
+    /// Label in metrics and access log: a closed set.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ChatCompletions => "chat_completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Responses => "responses",
+            Self::ImagesGenerations => "images_generations",
+            Self::ImagesEdits => "images_edits",
+            Self::AudioTranscriptions => "audio_transcriptions",
+            Self::AudioTranslations => "audio_translations",
+            Self::AudioSpeech => "audio_speech",
+            Self::Models => "models",
+            Self::Realtime => "realtime",
+            Self::Other => "other",
+        }
+    }
+
+    /// Without a deployment in the path, the body's `model` (a JSON field or a form part) names it.
+    #[must_use]
+    pub const fn model_in_body(self) -> bool {
+        !matches!(self, Self::Models | Self::Realtime | Self::Other)
+    }
+
+    fn of(rest: &str) -> Self {
+        let decoded = percent::decode(rest).unwrap_or_default();
+        match decoded.strip_suffix('/').unwrap_or(&decoded) {
+            "/chat/completions" => Self::ChatCompletions,
+            "/completions" => Self::Completions,
+            "/embeddings" => Self::Embeddings,
+            "/responses" | "/responses/compact" => Self::Responses,
+            "/images/generations" => Self::ImagesGenerations,
+            "/images/edits" => Self::ImagesEdits,
+            "/audio/transcriptions" => Self::AudioTranscriptions,
+            "/audio/translations" => Self::AudioTranslations,
+            "/audio/speech" => Self::AudioSpeech,
+            "/realtime" => Self::Realtime,
+            "/models" => Self::Models,
+            other if other.strip_prefix("/models/").is_some_and(|id| !id.contains('/')) => Self::Models,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// `rest` is what follows `/openai`.
+fn classic(rest: &str) -> Result<Target<'_>, PathProblem> {
+    let Some(named) = after_segment(rest, "deployments").and_then(|named| named.strip_prefix('/')) else {
+        return Ok(Target { style: Style::Classic, operation: Operation::of(rest), deployment: None, rest });
+    };
+    let (raw, rest) = named.split_at(named.find('/').unwrap_or(named.len()));
+    let deployment = percent::decode(raw).unwrap_or_default();
+    check_deployment(&deployment)?;
+    Ok(Target { style: Style::Classic, operation: Operation::of(rest), deployment: Some(deployment), rest })
+}
+
+fn check_deployment(name: &str) -> Result<(), PathProblem> {
+    if name.is_empty() {
+        return Err(PathProblem { what: "the deployment name is empty" });
+    }
+    if name.len() > DEPLOYMENT_LENGTH_MAX {
+        return Err(PathProblem { what: "the deployment name is longer than 256 bytes" });
+    }
+    if name.contains(['/', '\\']) || name.chars().any(char::is_control) {
+        return Err(PathProblem { what: "the deployment name holds a slash or a control character" });
+    }
+    Ok(())
+}
+
+/// Refuses what another server might read as a different path. `decoded` is the path without escapes.
+fn screen(decoded: &str) -> Result<(), PathProblem> {
+    if decoded.chars().any(char::is_control) {
+        return Err(PathProblem { what: "the path holds a control character" });
+    }
+    if decoded.contains("//") {
+        return Err(PathProblem { what: "the path holds an empty segment (`//`)" });
+    }
+    if decoded.split(['/', '\\']).any(|segment| matches!(segment, "." | "..")) {
+        return Err(PathProblem { what: "the path holds a `.` or `..` segment" });
+    }
+    Ok(())
+}
+
+/// What follows when the first segment of `path`, decoded, is `name`: empty, or it begins with a slash.
+fn after_segment<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+    let inner = path.strip_prefix('/')?;
+    let (segment, rest) = inner.split_at(inner.find('/').unwrap_or(inner.len()));
+    (percent::decode(segment)? == name).then_some(rest)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,129 @@
+//! The query string: credentials leave it, `api-version` and a realtime deployment are replaced, the rest is kept.
+//!
+//! Names are compared decoded and without regard to case, as Azure does.
+
+use std::borrow::Cow;
+
+use super::{PathProblem, check_deployment, percent};
+
+/// Parameters that carry a client's credential to Azure or to API Management.
+const CREDENTIALS: [&str; 3] = ["api-key", "subscription-key", "ocp-apim-subscription-key"];
+
+/// The deployment a realtime query names (`deployment=` or `model=`), decoded. The first one counts.
+///
+/// # Errors
+/// [`PathProblem`] when its value is malformed, empty or too long.
+pub fn query_deployment(query: &str) -> Result<Option<Cow<'_, str>>, PathProblem> {
+    for pair in query.split('&') {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        if matches!(Name::of(key), Name::Deployment) {
+            let value =
+                percent::decode(value).ok_or(PathProblem { what: "the deployment in the query is malformed" })?;
+            check_deployment(&value)?;
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
+
+/// The query for a log line: values of parameters that may hold a secret are replaced by `***`.
+#[must_use]
+pub fn scrub_query(query: &str) -> Cow<'_, str> {
+    if !query.split('&').any(looks_secret) {
+        return Cow::Borrowed(query);
+    }
+    let mut out = String::with_capacity(query.len());
+    for (index, pair) in query.split('&').enumerate() {
+        if index > 0 {
+            out.push('&');
+        }
+        match pair.split_once('=') {
+            Some((key, _)) if looks_secret(pair) => {
+                out.push_str(key);
+                out.push_str("=***");
+            }
+            _ => out.push_str(pair),
+        }
+    }
+    Cow::Owned(out)
+}
+
+/// Rather one value too many than a key in a log.
+fn looks_secret(pair: &str) -> bool {
+    let Some((key, _)) = pair.split_once('=') else { return false };
+    let Some(key) = percent::decode(key) else { return true };
+    let key = key.to_ascii_lowercase();
+    ["key", "token", "secret", "password", "auth", "sig", "code"].iter().any(|word| key.contains(word))
+}
+
+/// What changes in a query on its way to a backend.
+pub(super) struct Edit<'a> {
+    /// Value of `api-version`, added when the client sent none.
+    pub(super) api_version: Option<&'a str>,
+    /// Value of `deployment` or `model`, where the client sent one.
+    pub(super) deployment: Option<&'a str>,
+}
+
+impl Edit<'_> {
+    /// Appends the edited query, its question mark included, to `out`; nothing when nothing is left.
+    pub(super) fn append(&self, query: &str, out: &mut String) {
+        let mut joint = '?';
+        let mut join = |out: &mut String| {
+            out.push(joint);
+            joint = '&';
+        };
+        let (mut versioned, mut named) = (false, false);
+        for pair in query.split('&').filter(|_| !query.is_empty()) {
+            let key = pair.split_once('=').map_or(pair, |(key, _)| key);
+            let (value, seen) = match Name::of(key) {
+                Name::Credential => continue,
+                Name::ApiVersion => (self.api_version, &mut versioned),
+                Name::Deployment => (self.deployment, &mut named),
+                Name::Other => (None, &mut false),
+            };
+            match value {
+                // A second one is dropped: which of two a backend takes is not ours to guess.
+                Some(_) if *seen => continue,
+                Some(value) => {
+                    *seen = true;
+                    join(out);
+                    out.push_str(key);
+                    out.push('=');
+                    percent::encode_into(value, out);
+                }
+                None => {
+                    join(out);
+                    out.push_str(pair);
+                }
+            }
+        }
+        if let (false, Some(version)) = (versioned, self.api_version) {
+            join(out);
+            out.push_str("api-version=");
+            percent::encode_into(version, out);
+        }
+    }
+}
+
+/// What a parameter is to us.
+enum Name {
+    Credential,
+    ApiVersion,
+    Deployment,
+    Other,
+}
+
+impl Name {
+    fn of(key: &str) -> Self {
+        let Some(key) = percent::decode(key) else { return Self::Other };
+        if CREDENTIALS.iter().any(|name| key.eq_ignore_ascii_case(name)) {
+            Self::Credential
+        } else if key.eq_ignore_ascii_case("api-version") {
+            Self::ApiVersion
+        } else if key.eq_ignore_ascii_case("deployment") || key.eq_ignore_ascii_case("model") {
+            Self::Deployment
+        } else {
+            Self::Other
+        }
+    }
+}

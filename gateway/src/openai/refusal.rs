@@ -1,0 +1,231 @@
+//! [`Refusal`]: **the one table** of what clients see when the gateway itself answers.
+//!
+//! Every [`Denial`] and every [`Fault`] becomes a status, a stable code, a helpful message and an honest word on
+//! retrying, in the shape the OpenAI SDKs parse. No message names an address, a backend or a credential.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::domain::{Denial, Fault};
+
+/// A client is told to try again when a backend is back within this time.
+const SOON: Duration = Duration::from_secs(10);
+
+const REQUEST: &str = "invalid_request_error";
+const SERVER: &str = "server_error";
+const RATE: &str = "rate_limit_error";
+
+/// What a client sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: u16,
+    /// Stable, machine-readable code.
+    pub code: &'static str,
+    /// `type` of the body: `invalid_request_error`, `server_error` or `rate_limit_error`.
+    pub kind: &'static str,
+    /// The field at fault.
+    pub param: Option<&'static str>,
+    /// For people.
+    pub message: String,
+    /// When to come back.
+    pub retry_after: Option<Duration>,
+    /// Value of `x-should-retry`, which the SDKs obey before the status; nothing leaves it to them.
+    pub should_retry: Option<bool>,
+}
+
+/// The table, first half: the client can do something about it.
+impl From<&Denial> for Refusal {
+    fn from(denial: &Denial) -> Self {
+        let no = |status, code, message: &str| Self::denied(status, code, message.to_owned());
+        match denial {
+            Denial::HostMissing => no(400, "host_missing", "The request names no host."),
+            Denial::UriTooLong { limit } => {
+                no(414, "uri_too_long", &format!("The request target is longer than {limit} bytes."))
+            }
+            Denial::HeadersTooLarge { limit } => {
+                no(431, "headers_too_large", &format!("The request headers are larger than {limit} bytes."))
+            }
+            Denial::BadFraming { what } => no(400, "bad_framing", &format!("The request framing is invalid: {what}.")),
+            Denial::BadPath { what } => no(400, "bad_path", &format!("The request path is invalid: {what}.")),
+            Denial::RouteNotFound => no(404, "route_not_found", "No route serves this host and path."),
+            Denial::DeploymentNotFound { deployment } => Self {
+                param: Some("model"),
+                ..no(404, "deployment_not_found", &format!("No route serves the deployment `{deployment}`."))
+            },
+            Denial::BodyTooLarge { limit } => {
+                no(413, "body_too_large", &format!("The request body is larger than {limit} bytes."))
+            }
+            Denial::BodyTimeout => {
+                Self { should_retry: Some(true), ..no(408, "body_timeout", "The request body did not arrive in time.") }
+            }
+            Denial::BodyIncomplete => no(400, "body_incomplete", "The request body ended before its stated length."),
+            Denial::BadJson { what } => no(400, "bad_json", &format!("The request body is no valid JSON: {what}.")),
+            Denial::BadField { param, what } => {
+                Self { param: Some(param), ..no(400, "invalid_value", &format!("`{param}` {what}.")) }
+            }
+            Denial::BadMultipart { what } => no(400, "bad_multipart", &format!("The form is unreadable: {what}.")),
+            Denial::MethodNotAllowed => no(405, "method_not_allowed", "This method is not served."),
+            Denial::Overloaded { retry_after } => Self {
+                kind: SERVER,
+                retry_after: Some(*retry_after),
+                should_retry: Some(true),
+                ..no(503, "overloaded", "The gateway is at its limit of request bodies. Try again shortly.")
+            },
+        }
+    }
+}
+
+/// The table, second half: the client can only try again.
+impl From<&Fault> for Refusal {
+    fn from(fault: &Fault) -> Self {
+        match fault {
+            Fault::AllThrottled { retry_after } => Self {
+                kind: RATE,
+                ..Self::failed(429, "all_backends_throttled", "Every backend is at its rate limit.", Some(*retry_after))
+            },
+            Fault::NoBackend { retry_after } => {
+                Self::failed(503, "no_backend_available", "No backend is available.", Some(*retry_after))
+            }
+            Fault::Unreachable { retry_after } => {
+                Self::failed(502, "backend_unreachable", "No backend could be reached.", Some(*retry_after))
+            }
+            Fault::BackendMisconfigured => {
+                let message = "The backends refuse the gateway. Its operator has been told.";
+                Self::failed(502, "backend_misconfigured", message, None)
+            }
+            Fault::DeadlinePassed => {
+                Self::failed(504, "deadline_passed", "No backend answered before the deadline.", None)
+            }
+            // A bug need not strike twice: the SDK may decide.
+            Fault::Internal => {
+                let failed = Self::failed(500, "internal_error", "The gateway failed on this request.", None);
+                Self { should_retry: None, ..failed }
+            }
+        }
+    }
+}
+
+impl Refusal {
+    fn denied(status: u16, code: &'static str, message: String) -> Self {
+        Self { status, code, kind: REQUEST, param: None, message, retry_after: None, should_retry: Some(false) }
+    }
+
+    /// Every attempt is used up: only a backend that is soon back makes another try worth its load.
+    fn failed(status: u16, code: &'static str, message: &str, retry_after: Option<Duration>) -> Self {
+        let soon = retry_after.is_some_and(|wait| wait <= SOON);
+        let message = message.to_owned();
+        Self { status, code, kind: SERVER, param: None, message, retry_after, should_retry: Some(soon) }
+    }
+
+    /// The body: `{"error":{"message","type","param","code"}}`.
+    #[must_use]
+    pub fn body(&self) -> Bytes {
+        let body = serde_json::json!({"error": {
+            "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
+        }});
+        Bytes::from(body.to_string())
+    }
+
+    /// Value of `retry-after`: whole seconds, rounded up, at least 1.
+    #[must_use]
+    pub fn retry_after_seconds(&self) -> Option<String> {
+        self.retry_after.map(|wait| wait.as_millis().div_ceil(1000).max(1).to_string())
+    }
+
+    /// Value of `retry-after-ms`: milliseconds, rounded up.
+    #[must_use]
+    pub fn retry_after_ms(&self) -> Option<String> {
+        self.retry_after.map(|wait| wait.as_micros().div_ceil(1000).to_string())
+    }
+
+    /// Value of `x-should-retry`.
+    #[must_use]
+    pub fn should_retry_value(&self) -> Option<&'static str> {
+        self.should_retry.map(|retry| if retry { "true" } else { "false" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+    use super::*;
+
+    const fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn every_denial_has_its_row() {
+        for (denial, status, code, retry) in [
+            (Denial::HostMissing, 400, "host_missing", false),
+            (Denial::UriTooLong { limit: 9 }, 414, "uri_too_long", false),
+            (Denial::HeadersTooLarge { limit: 9 }, 431, "headers_too_large", false),
+            (Denial::BadFraming { what: "x" }, 400, "bad_framing", false),
+            (Denial::BadPath { what: "x" }, 400, "bad_path", false),
+            (Denial::RouteNotFound, 404, "route_not_found", false),
+            (Denial::DeploymentNotFound { deployment: "d".to_owned() }, 404, "deployment_not_found", false),
+            (Denial::BodyTooLarge { limit: 9 }, 413, "body_too_large", false),
+            (Denial::BodyTimeout, 408, "body_timeout", true),
+            (Denial::BodyIncomplete, 400, "body_incomplete", false),
+            (Denial::BadJson { what: "x".to_owned() }, 400, "bad_json", false),
+            (Denial::BadField { param: "model", what: "x" }, 400, "invalid_value", false),
+            (Denial::BadMultipart { what: "x" }, 400, "bad_multipart", false),
+            (Denial::MethodNotAllowed, 405, "method_not_allowed", false),
+            (Denial::Overloaded { retry_after: seconds(1) }, 503, "overloaded", true),
+        ] {
+            let refusal = Refusal::from(&denial);
+            let kind = if status == 503 { SERVER } else { REQUEST };
+            assert_eq!((refusal.status, refusal.code, refusal.kind), (status, code, kind), "{denial:?}");
+            assert_eq!(refusal.should_retry, Some(retry), "{denial:?}");
+        }
+    }
+
+    #[test]
+    fn every_fault_has_its_row() {
+        for (fault, status, code, retry) in [
+            (Fault::AllThrottled { retry_after: seconds(10) }, 429, "all_backends_throttled", Some(true)),
+            (Fault::AllThrottled { retry_after: seconds(11) }, 429, "all_backends_throttled", Some(false)),
+            (Fault::NoBackend { retry_after: seconds(5) }, 503, "no_backend_available", Some(true)),
+            (Fault::NoBackend { retry_after: seconds(60) }, 503, "no_backend_available", Some(false)),
+            (Fault::Unreachable { retry_after: seconds(2) }, 502, "backend_unreachable", Some(true)),
+            (Fault::BackendMisconfigured, 502, "backend_misconfigured", Some(false)),
+            (Fault::DeadlinePassed, 504, "deadline_passed", Some(false)),
+            (Fault::Internal, 500, "internal_error", None),
+        ] {
+            let refusal = Refusal::from(&fault);
+            let kind = if status == 429 { RATE } else { SERVER };
+            assert_eq!((refusal.status, refusal.code, refusal.kind), (status, code, kind), "{fault:?}");
+            assert_eq!(refusal.should_retry, retry, "{fault:?}");
+        }
+    }
+
+    #[test]
+    fn waits_are_rounded_up() {
+        for (wait, whole, millis) in [
+            (Duration::ZERO, "1", "0"),
+            (Duration::from_micros(1), "1", "1"),
+            (Duration::from_millis(1001), "2", "1001"),
+            (seconds(60), "60", "60000"),
+        ] {
+            let refusal = Refusal::from(&Fault::AllThrottled { retry_after: wait });
+            assert_eq!(refusal.retry_after_seconds().unwrap(), whole);
+            assert_eq!(refusal.retry_after_ms().unwrap(), millis);
+        }
+        let refusal = Refusal::from(&Denial::HostMissing);
+        assert_eq!((refusal.retry_after_seconds(), refusal.retry_after_ms()), (None, None));
+        assert_eq!(refusal.should_retry_value(), Some("false"));
+    }
+
+    #[test]
+    fn bodies_are_what_the_sdks_parse() {
+        let absurd = Denial::DeploymentNotFound { deployment: "\"}\u{2028}\\".to_owned() };
+        let body: serde_json::Value = serde_json::from_slice(&Refusal::from(&absurd).body()).unwrap();
+        let want = serde_json::json!({"error": {
+            "message": "No route serves the deployment `\"}\u{2028}\\`.", "type": "invalid_request_error",
+            "param": "model", "code": "deployment_not_found",
+        }});
+        assert_eq!(body, want);
+    }
+}

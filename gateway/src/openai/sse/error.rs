@@ -1,0 +1,124 @@
+//! [`StreamError`]: an error that arrives inside a 200.
+//!
+//! Its kind only: the text of a backend's error is not kept.
+
+use memchr::memmem;
+use serde_json::Value;
+
+/// An error inside a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamError {
+    /// What it would have been as a status.
+    pub kind: StreamErrorKind,
+}
+
+/// Kinds of errors inside a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StreamErrorKind {
+    /// Quota or capacity: a 429.
+    TooManyRequests,
+    /// The backend failed, or the kind is unknown: a 500.
+    ServerError,
+    /// The backend refuses: a 403.
+    Forbidden,
+    /// The client's doing, the content filter included: a 400.
+    UserError,
+}
+
+impl StreamErrorKind {
+    /// Label in metrics and access log: a closed set.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::TooManyRequests => "too_many_requests",
+            Self::ServerError => "server_error",
+            Self::Forbidden => "forbidden",
+            Self::UserError => "user_error",
+        }
+    }
+
+    /// By the words Azure and OpenAI use in `type` and `code`.
+    fn of(words: &[&str]) -> Self {
+        const TABLE: [(StreamErrorKind, &[&str]); 3] = [
+            (
+                StreamErrorKind::TooManyRequests,
+                &[
+                    "too_many_requests",
+                    "no_capacity",
+                    "rate_limit_exceeded",
+                    "rate_limit_error",
+                    "insufficient_quota",
+                    "429",
+                ],
+            ),
+            (StreamErrorKind::Forbidden, &["forbidden", "permission_denied", "permission_error", "403", "401"]),
+            (
+                StreamErrorKind::UserError,
+                &[
+                    "user_error",
+                    "invalid_request_error",
+                    "content_filter",
+                    "invalid_prompt",
+                    "context_length_exceeded",
+                    "400",
+                ],
+            ),
+        ];
+        let known = |set: &&[&str]| words.iter().any(|word| set.iter().any(|known| word.eq_ignore_ascii_case(known)));
+        TABLE.iter().find(|(_, set)| known(set)).map_or(Self::ServerError, |(kind, _)| *kind)
+    }
+}
+
+impl StreamError {
+    /// The error in the data of an `event: error`, whatever its shape.
+    pub(super) fn of_event(data: &[u8]) -> Self {
+        Self::find(data).unwrap_or_else(|| {
+            let whole = serde_json::from_slice(data).unwrap_or_default();
+            Self { kind: kind_of(&whole) }
+        })
+    }
+
+    /// The error in a data line: a truthy `error`, `"type":"error"`, or the one of `response.failed`.
+    pub(super) fn find(data: &[u8]) -> Option<Self> {
+        let whole: Value = serde_json::from_slice(data).ok()?;
+        let error = match whole.get("error") {
+            Some(error) if truthy(error) => error,
+            _ => match whole.get("type").and_then(Value::as_str) {
+                Some("error") => &whole,
+                Some("response.failed") => whole.get("response")?.get("error").filter(|error| truthy(error))?,
+                _ => return None,
+            },
+        };
+        Some(Self { kind: kind_of(error) })
+    }
+}
+
+/// Is the line worth a parse? `"error"` stands in it, and not as `"error": null`.
+pub(super) fn hinted(key: &memmem::Finder<'_>, data: &[u8]) -> bool {
+    key.find_iter(data).any(|at| {
+        let after = data.get(at.saturating_add(key.needle().len())..).unwrap_or_default().trim_ascii_start();
+        after.strip_prefix(b":").is_none_or(|value| !value.trim_ascii_start().starts_with(b"null"))
+    })
+}
+
+/// As the Python SDK asks it.
+fn truthy(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(flag) => *flag,
+        Value::Number(number) => number.as_f64() != Some(0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(fields) => !fields.is_empty(),
+    }
+}
+
+fn kind_of(error: &Value) -> StreamErrorKind {
+    let number = error.get("code").and_then(Value::as_u64).map(|code| code.to_string());
+    let words: Vec<&str> = ["type", "code"]
+        .iter()
+        .filter_map(|key| error.get(*key).and_then(Value::as_str))
+        .chain(number.as_deref())
+        .collect();
+    StreamErrorKind::of(&words)
+}

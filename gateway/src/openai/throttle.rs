@@ -1,0 +1,242 @@
+//! [`advice`]: how long a backend asks us to stay away, from whatever header says so.
+//!
+//! Never trusts a number: negative, infinite or unreadable values fall through to the next header, long waits are cut
+//! to a day. What to make of the wait is decided in `policy`.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use http::HeaderMap;
+
+/// Longest wait believed: Azure's daily quota says `86400`.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// Longest header value looked at, in bytes.
+const VALUE_LENGTH_MAX: usize = 64;
+
+/// A wait, and who said so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// 0 to 24 hours; zero is a real answer.
+    pub wait: Duration,
+    /// The header.
+    pub source: AdviceSource,
+}
+
+/// Header that an [`Advice`] was read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AdviceSource {
+    /// `retry-after-ms`
+    RetryAfterMs,
+    /// `retry-after`
+    RetryAfter,
+    /// `x-ratelimit-reset-requests`
+    ResetRequests,
+    /// `x-ratelimit-reset-tokens`, or `x-rate-limit-reset-tokens` as Azure has spelled it
+    ResetTokens,
+}
+
+impl AdviceSource {
+    /// Label in the log: a closed set.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::RetryAfterMs => "retry_after_ms",
+            Self::RetryAfter => "retry_after",
+            Self::ResetRequests => "reset_requests",
+            Self::ResetTokens => "reset_tokens",
+        }
+    }
+}
+
+/// The wait asked for by a 429: [`retry_after`] first, then the reset times of the rate limits. `now_unix` (seconds)
+/// is for HTTP dates. A reset time of zero only counts when no other reset time is longer: that limit is not the one
+/// that throttled.
+#[must_use]
+pub fn advice(headers: &HeaderMap, now_unix: u64) -> Option<Advice> {
+    const RESETS: [(&str, AdviceSource); 3] = [
+        ("x-ratelimit-reset-requests", AdviceSource::ResetRequests),
+        ("x-ratelimit-reset-tokens", AdviceSource::ResetTokens),
+        ("x-rate-limit-reset-tokens", AdviceSource::ResetTokens),
+    ];
+    retry_after(headers, now_unix).or_else(|| {
+        let resets = || {
+            RESETS
+                .iter()
+                .filter_map(|(name, source)| first(headers, name, reset).map(|wait| Advice { wait, source: *source }))
+        };
+        resets().find(|advice| !advice.wait.is_zero()).or_else(|| resets().next())
+    })
+}
+
+/// The wait asked for explicitly, on any status: `retry-after-ms`, then `retry-after` (integer, float or HTTP date).
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now_unix: u64) -> Option<Advice> {
+    let millis = first(headers, "retry-after-ms", |text| number(text, 1000.0));
+    if let Some(wait) = millis {
+        return Some(Advice { wait, source: AdviceSource::RetryAfterMs });
+    }
+    first(headers, "retry-after", |text| number(text, 1.0).or_else(|| date(text, now_unix)))
+        .map(|wait| Advice { wait, source: AdviceSource::RetryAfter })
+}
+
+/// The first value of a header that `read` understands.
+fn first(headers: &HeaderMap, name: &str, read: impl Fn(&str) -> Option<Duration>) -> Option<Duration> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter(|value| value.len() <= VALUE_LENGTH_MAX)
+        .filter_map(|value| value.to_str().ok())
+        .find_map(|text| read(text.trim()))
+        .map(|wait| wait.min(WAIT_MAX))
+}
+
+/// A plain number, without sign or exponent; `per_second` of its units make a second.
+fn number(text: &str, per_second: f64) -> Option<Duration> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    let seconds = text.parse::<f64>().ok()? / per_second;
+    Duration::try_from_secs_f64(seconds.min(WAIT_MAX.as_secs_f64())).ok()
+}
+
+fn date(text: &str, now_unix: u64) -> Option<Duration> {
+    let then = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(then.saturating_sub(Duration::from_secs(now_unix)))
+}
+
+/// Seconds, or a Go-like sum of units: `6m0s`, `1s`, `20ms`.
+fn reset(text: &str) -> Option<Duration> {
+    if let Some(wait) = number(text, 1.0) {
+        return Some(wait);
+    }
+    let mut rest = text;
+    let mut sum = Duration::ZERO;
+    while !rest.is_empty() {
+        let (value, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+        let (unit, after) = after.split_at(after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len()));
+        let per_second = match unit {
+            "h" => 1.0 / 3600.0,
+            "m" => 1.0 / 60.0,
+            "s" => 1.0,
+            "ms" => 1e3,
+            "us" | "µs" => 1e6,
+            "ns" => 1e9,
+            _ => return None,
+        };
+        sum = sum.saturating_add(number(value, per_second)?);
+        rest = after;
+    }
+    (!text.is_empty()).then_some(sum)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+    use http::{HeaderName, HeaderValue};
+    use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
+
+    use super::*;
+
+    /// Tue, 15 Nov 1994 08:12:31 GMT
+    const NOW: u64 = 784_887_151;
+
+    fn ask(lines: &[(&'static str, &str)]) -> Option<(u128, AdviceSource)> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        advice(&headers, NOW).map(|advice| (advice.wait.as_millis(), advice.source))
+    }
+
+    #[test]
+    fn explicit_waits_are_read() {
+        use AdviceSource::{RetryAfter, RetryAfterMs};
+        const DAY: u128 = 86_400_000;
+        for (name, value, want) in [
+            ("retry-after-ms", "1500", Some((1500, RetryAfterMs))),
+            ("retry-after-ms", "0", Some((0, RetryAfterMs))),
+            ("retry-after-ms", " 12.5 ", Some((12, RetryAfterMs))),
+            ("retry-after-ms", "1s", None),
+            ("retry-after", "60", Some((60_000, RetryAfter))),
+            ("retry-after", "0", Some((0, RetryAfter))),
+            ("retry-after", "0.25", Some((250, RetryAfter))),
+            ("retry-after", "86400", Some((DAY, RetryAfter))),
+            ("retry-after", "99999999999999999999999999", Some((DAY, RetryAfter))),
+            ("retry-after", "Tue, 15 Nov 1994 08:12:41 GMT", Some((10_000, RetryAfter))),
+            ("retry-after", "Tue, 15 Nov 1994 08:00:00 GMT", Some((0, RetryAfter))),
+            ("retry-after", "Fri, 31 Dec 9999 23:59:59 GMT", Some((DAY, RetryAfter))),
+            ("retry-after", "-1", None),
+            ("retry-after", "+1", None),
+            ("retry-after", "NaN", None),
+            ("retry-after", "inf", None),
+            ("retry-after", "1e3", None),
+            ("retry-after", ".", None),
+            ("retry-after", "1.2.3", None),
+            ("retry-after", "", None),
+            ("retry-after", "soon", None),
+            ("retry-after", "Tue, 99 Nov 1994 08:12:41 GMT", None),
+        ] {
+            assert_eq!(ask(&[(name, value)]), want, "{name}: {value}");
+        }
+        let long = "1".repeat(65);
+        assert_eq!(ask(&[("retry-after", &long)]), None);
+    }
+
+    #[test]
+    fn reset_times_are_read() {
+        for (value, want) in [
+            ("1", Some(1000)),
+            ("0.5", Some(500)),
+            ("6m0s", Some(360_000)),
+            ("1h1m1s", Some(3_661_000)),
+            ("20ms", Some(20)),
+            ("1.5s", Some(1500)),
+            ("1m1.5s", Some(61_500)),
+            ("999999h", Some(86_400_000)),
+            ("1d", None),
+            ("ms", None),
+            ("-1s", None),
+            ("1s ", Some(1000)),
+            ("1s 2s", None),
+            ("1..2s", None),
+            ("", None),
+        ] {
+            let seen = ask(&[("x-ratelimit-reset-requests", value)]);
+            assert_eq!(seen, want.map(|wait| (wait, AdviceSource::ResetRequests)), "{value}");
+        }
+    }
+
+    #[test]
+    fn headers_are_asked_in_order() {
+        use AdviceSource::{ResetRequests, ResetTokens, RetryAfter, RetryAfterMs};
+        for (lines, want) in [
+            (vec![("retry-after", "9"), ("retry-after-ms", "8500")], (8500, RetryAfterMs)),
+            (vec![("retry-after-ms", "x"), ("retry-after", "9")], (9000, RetryAfter)),
+            (vec![("retry-after", "x"), ("retry-after", "7")], (7000, RetryAfter)),
+            (vec![("retry-after", "0"), ("x-ratelimit-reset-tokens", "7")], (0, RetryAfter)),
+            (vec![("retry-after", "x"), ("x-ratelimit-reset-tokens", "7")], (7000, ResetTokens)),
+            (vec![("x-ratelimit-reset-tokens", "7"), ("x-ratelimit-reset-requests", "3")], (3000, ResetRequests)),
+            (vec![("x-ratelimit-reset-tokens", "7"), ("x-ratelimit-reset-requests", "0")], (7000, ResetTokens)),
+            (vec![("x-ratelimit-reset-tokens", "0"), ("x-ratelimit-reset-requests", "0")], (0, ResetRequests)),
+            (vec![("x-rate-limit-reset-tokens", "4")], (4000, ResetTokens)),
+        ] {
+            assert_eq!(ask(&lines), Some(want), "{lines:?}");
+        }
+        assert_eq!(ask(&[]), None);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+        #[test]
+        fn any_header_is_survived(
+            raw in prop::collection::vec(any::<u8>(), 0..70), text in "[0-9.hmsun, GMTµ-]{0,30}", now in any::<u64>(),
+        ) {
+            for name in ["retry-after-ms", "retry-after", "x-ratelimit-reset-requests", "x-rate-limit-reset-tokens"] {
+                for bytes in [raw.as_slice(), text.as_bytes()] {
+                    let Ok(value) = HeaderValue::from_bytes(bytes) else { continue };
+                    let headers = HeaderMap::from_iter([(HeaderName::from_static(name), value)]);
+                    prop_assert!(advice(&headers, now).is_none_or(|advice| advice.wait <= WAIT_MAX));
+                }
+            }
+        }
+    }
+}
