@@ -127,24 +127,24 @@ impl Refusal {
         }});
         Bytes::from(body.to_string())
     }
+}
 
-    /// Value of `retry-after`: whole seconds, rounded up, at least 1.
-    #[must_use]
-    pub fn retry_after_seconds(&self) -> Option<String> {
-        self.retry_after.map(|wait| wait.as_millis().div_ceil(1000).max(1).to_string())
-    }
+/// Value of `retry-after`: whole seconds, rounded up, at least 1.
+#[must_use]
+pub fn retry_after(wait: Duration) -> String {
+    wait.as_micros().div_ceil(1_000_000).max(1).to_string()
+}
 
-    /// Value of `retry-after-ms`: milliseconds, rounded up.
-    #[must_use]
-    pub fn retry_after_ms(&self) -> Option<String> {
-        self.retry_after.map(|wait| wait.as_micros().div_ceil(1000).to_string())
-    }
+/// Value of `retry-after-ms`: milliseconds, rounded up.
+#[must_use]
+pub fn retry_after_ms(wait: Duration) -> String {
+    wait.as_micros().div_ceil(1000).to_string()
+}
 
-    /// Value of `x-should-retry`.
-    #[must_use]
-    pub fn should_retry_value(&self) -> Option<&'static str> {
-        self.should_retry.map(|retry| if retry { "true" } else { "false" })
-    }
+/// Value of `x-should-retry` when a backend is back after `wait`.
+#[must_use]
+pub fn should_retry(wait: Duration) -> &'static str {
+    if wait <= SOON { "true" } else { "false" }
 }
 
 #[cfg(test)]
@@ -203,19 +203,16 @@ mod tests {
 
     #[test]
     fn waits_are_rounded_up() {
-        for (wait, whole, millis) in [
-            (Duration::ZERO, "1", "0"),
-            (Duration::from_micros(1), "1", "1"),
-            (Duration::from_millis(1001), "2", "1001"),
-            (seconds(60), "60", "60000"),
+        for (wait, whole, millis, retry) in [
+            (Duration::ZERO, "1", "0", "true"),
+            (Duration::from_micros(1), "1", "1", "true"),
+            (Duration::from_millis(1001), "2", "1001", "true"),
+            (seconds(10), "10", "10000", "true"),
+            (seconds(60), "60", "60000", "false"),
         ] {
-            let refusal = Refusal::from(&Fault::AllThrottled { retry_after: wait });
-            assert_eq!(refusal.retry_after_seconds().unwrap(), whole);
-            assert_eq!(refusal.retry_after_ms().unwrap(), millis);
+            assert_eq!((retry_after(wait).as_str(), retry_after_ms(wait).as_str()), (whole, millis));
+            assert_eq!(should_retry(wait), retry);
         }
-        let refusal = Refusal::from(&Denial::HostMissing);
-        assert_eq!((refusal.retry_after_seconds(), refusal.retry_after_ms()), (None, None));
-        assert_eq!(refusal.should_retry_value(), Some("false"));
     }
 
     #[test]

@@ -4,26 +4,21 @@
 
 use std::borrow::Cow;
 
-use super::{PathProblem, check_deployment, percent};
+use super::{Operation, check_deployment, percent};
 
 /// Parameters that carry a client's credential to Azure or to API Management.
 const CREDENTIALS: [&str; 3] = ["api-key", "subscription-key", "ocp-apim-subscription-key"];
 
-/// The deployment a realtime query names (`deployment=` or `model=`), decoded. The first one counts.
-///
-/// # Errors
-/// [`PathProblem`] when its value is malformed, empty or too long.
-pub fn query_deployment(query: &str) -> Result<Option<Cow<'_, str>>, PathProblem> {
-    for pair in query.split('&') {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        if matches!(Name::of(key), Name::Deployment) {
-            let value =
-                percent::decode(value).ok_or(PathProblem { what: "the deployment in the query is malformed" })?;
-            check_deployment(&value)?;
-            return Ok(Some(value));
-        }
-    }
-    Ok(None)
+/// The deployment that the query of a realtime call names (`deployment=` or `model=`), decoded. The first one counts; a
+/// malformed one is none.
+#[must_use]
+pub fn deployment_in_query(operation: Operation, query: Option<&str>) -> Option<Cow<'_, str>> {
+    let query = query.filter(|_| operation == Operation::Realtime)?;
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        let value = percent::decode(value).filter(|_| matches!(Name::of(key), Name::Deployment))?;
+        check_deployment(&value).is_ok().then_some(value)
+    })
 }
 
 /// The query for a log line: values of parameters that may hold a secret are replaced by `***`.

@@ -152,16 +152,18 @@ fn stored_things_are_bound_to_their_owner() {
 #[test]
 fn realtime_deployments_are_found_in_the_query() {
     for (query, want) in [
-        ("api-version=1&deployment=gpt%2Drt", Ok(Some("gpt-rt"))),
-        ("model=rt", Ok(Some("rt"))),
-        ("", Ok(None)),
-        ("deployment=", Err(())),
-        ("deployment=%zz", Err(())),
-        ("model=a%2Fb", Err(())),
+        ("api-version=1&deployment=gpt%2Drt", Some("gpt-rt")),
+        ("model=rt&deployment=x", Some("rt")),
+        ("", None),
+        ("model", None),
+        ("deployment=", None),
+        ("deployment=%zz", None),
+        ("model=a%2Fb", None),
     ] {
-        let seen = query_deployment(query).map_err(|_problem| ());
-        assert_eq!(seen.as_ref().map(Option::as_deref), want.as_ref().map(|want| *want), "{query}");
+        assert_eq!(deployment_in_query(Operation::Realtime, Some(query)).as_deref(), want, "{query}");
     }
+    assert_eq!(deployment_in_query(Operation::Models, Some("model=a")), None);
+    assert_eq!(deployment_in_query(Operation::Realtime, None), None);
 }
 
 #[test]
@@ -183,7 +185,7 @@ proptest! {
     #[test]
     fn any_path_and_query_is_survived(path in any::<String>(), tail in "[/%.a-z0-9]{0,40}", query in any::<String>()) {
         drop(parse(&path));
-        drop(query_deployment(&query));
+        drop(deployment_in_query(Operation::Realtime, Some(&query)));
         drop(scrub_query(&query));
         if let Ok(target) = parse(&format!("/openai/{tail}")) {
             let out = rewrite_path(&target, "", Some("b"), Some(&query), Some("v"));
