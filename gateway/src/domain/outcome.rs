@@ -64,10 +64,7 @@ impl Outcome {
     /// Counts toward failure ejection (429, client faults and the client's leaving do not).
     #[must_use]
     pub const fn is_failure(self) -> bool {
-        matches!(
-            self,
-            Self::ServerError | Self::ConnectFailed | Self::TimedOut | Self::BrokenEarly | Self::BrokenLate
-        )
+        matches!(self, Self::ServerError | Self::ConnectFailed | Self::TimedOut | Self::BrokenEarly | Self::BrokenLate)
     }
 
     /// Proves that the backend works: a success for the failure counters and a half-open trial.

@@ -1,0 +1,102 @@
+//! Compiles one backend: names, URL, credential, headers, distance.
+
+use super::{header, known_region, name, point, secret, tls, url};
+use crate::config::file::{self, Auth as TypedAuth};
+use crate::config::regions::{self, Point};
+use crate::config::report::Report;
+use crate::config::snapshot::{Auth, Backend};
+use crate::domain::{BackendId, BackendName, DeploymentName, PoolName, Region};
+use http::HeaderValue;
+
+/// Longest `api-version`, in bytes.
+const API_VERSION_LENGTH_MAX: usize = 64;
+
+/// Compiles the backend at `path`; `None` only after a problem.
+pub(super) fn compile(
+    typed: &file::Backend,
+    pool: Option<&PoolName>,
+    path: &str,
+    home: Option<Point>,
+    report: &mut Report<'_>,
+) -> Option<Backend> {
+    let backend = name(BackendName::new(&typed.name), &format!("{path}.name"), report);
+    let region = region(typed, path, report);
+    let deployment = typed
+        .deployment
+        .as_deref()
+        .map(|deployment| name(DeploymentName::new(deployment), &format!("{path}.deployment"), report));
+    api_version(typed.api_version.as_deref(), path, report);
+    let ca_file = typed.ca_file.as_ref().map(|file| report.resolve(file));
+    if let Some(file) = &ca_file {
+        tls::check_authorities(file, &format!("{path}.ca_file"), report);
+    }
+    let url = url::compile(&typed.url, ca_file, &format!("{path}.url"), report);
+    let plain = url.as_ref().is_some_and(|url| !url.tls);
+    if plain && typed.http2 {
+        report.problem(&format!("{path}.http2"), "needs an https `url`", None);
+    }
+    if plain && typed.ca_file.is_some() {
+        report.problem(&format!("{path}.ca_file"), "needs an https `url`", None);
+    }
+    let auth = auth(typed, plain, path, report);
+    let headers = header::compile(&typed.headers, &format!("{path}.headers"), report);
+    let here = typed.coordinates.map(point).or_else(|| regions::find(&typed.region));
+    let (backend, region) = (backend?, region?);
+    Some(Backend {
+        served_by: HeaderValue::from_str(&format!("{region}/{backend}")).ok()?,
+        id: BackendId { pool: pool?.clone(), backend },
+        region,
+        enabled: typed.enabled,
+        priority: typed.priority,
+        weight: typed.weight,
+        url: url?,
+        deployment: match deployment {
+            Some(deployment) => Some(deployment?),
+            None => None,
+        },
+        api_version: typed.api_version.clone(),
+        auth: auth?,
+        headers,
+        distance_km: home.zip(here).map(|(home, here)| regions::distance_km(home, here)),
+        http2: typed.http2,
+    })
+}
+
+fn region(typed: &file::Backend, path: &str, report: &mut Report<'_>) -> Option<Region> {
+    let path = format!("{path}.region");
+    let region = name(Region::new(&typed.region), &path, report)?;
+    if typed.coordinates.is_none() {
+        known_region(&typed.region, &path, "coordinates", report);
+    }
+    Some(region)
+}
+
+fn api_version(typed: Option<&str>, path: &str, report: &mut Report<'_>) {
+    let legal = |text: &str| {
+        !text.is_empty()
+            && text.len() <= API_VERSION_LENGTH_MAX
+            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
+    };
+    if typed.is_some_and(|text| !legal(text)) {
+        report.problem(&format!("{path}.api_version"), "is not an API version", "such as 2024-10-21".to_owned());
+    }
+}
+
+fn auth(typed: &file::Backend, plain: bool, path: &str, report: &mut Report<'_>) -> Option<Auth> {
+    match &typed.auth {
+        None => {
+            if !plain {
+                let help = "write `auth: { api_key: { env: NAME } }`, or `auth: none` if that is meant";
+                report.warn(path, "has no `auth`: requests go there without a credential", help.to_owned());
+            }
+            Some(Auth::None)
+        }
+        Some(TypedAuth::None) => Some(Auth::None),
+        Some(TypedAuth::ApiKey(reference)) => {
+            secret::header(reference, "", &format!("{path}.auth.api_key"), report).map(Auth::ApiKey)
+        }
+        Some(TypedAuth::Bearer(reference)) => {
+            secret::header(reference, "Bearer ", &format!("{path}.auth.bearer"), report).map(Auth::Bearer)
+        }
+    }
+}

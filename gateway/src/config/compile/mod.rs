@@ -1,0 +1,137 @@
+//! The typed file to a snapshot: every check of meaning. It collects problems in the report and goes on; what it returns
+//! counts only when the report is clean.
+
+mod backend;
+mod header;
+mod pool;
+mod probe;
+mod process;
+mod route;
+mod secret;
+mod tls;
+mod url;
+
+use super::file::{self, Period, Size};
+use super::regions::{self, Point};
+use super::report::{Report, suggestion};
+use super::snapshot::Snapshot;
+use crate::domain::{NameError, Region};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Longest duration accepted anywhere: beyond it a zero too many is likelier than an intention.
+const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// Compiles `file`; `None` only after a problem.
+pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>) -> Option<Snapshot> {
+    let home_region = file.home_region.as_deref().map(|region| home_region(region, file, report));
+    let home = home_point(file);
+    let (listeners, admin) = process::listeners(file, report);
+    let process = process::process(&file.process, report);
+    let limits = process::limits(&file.limits, report);
+    let dns = process::dns(&file.dns, report);
+    unique(file.pools.iter().map(|pool| pool.name.as_str()), "pools", "pools", report);
+    let pools: Vec<_> =
+        file.pools.iter().enumerate().map(|(index, typed)| pool::compile(typed, index, home, report)).collect();
+    let routes = route::compile(file, report);
+    Some(Snapshot {
+        generation: 0,
+        digest,
+        home_region: home_region.flatten(),
+        listeners: listeners?,
+        admin,
+        process,
+        limits,
+        headers: process::headers(&file.headers),
+        access_log: process::access_log(&file.access_log, report),
+        dns,
+        pools: pools.into_iter().collect::<Option<_>>()?,
+        routes: routes?,
+    })
+}
+
+fn home_region(region: &str, file: &file::File, report: &mut Report<'_>) -> Option<Region> {
+    let name = name(Region::new(region), "home_region", report);
+    if file.home_coordinates.is_none() {
+        known_region(region, "home_region", "home_coordinates", report);
+    }
+    name
+}
+
+fn home_point(file: &file::File) -> Option<Point> {
+    file.home_coordinates.map(point).or_else(|| regions::find(file.home_region.as_deref()?))
+}
+
+const fn point(typed: file::Coordinates) -> Point {
+    Point { latitude: typed.latitude, longitude: typed.longitude }
+}
+
+/// Warns of a region that the table does not know.
+fn known_region(region: &str, path: &str, coordinates: &str, report: &mut Report<'_>) {
+    if regions::find(region).is_some() {
+        return;
+    }
+    let near = super::report::nearest(region, regions::names());
+    let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+    let help = format!("{near}Its distance is unknown until latency is measured; `{coordinates}` says where it is");
+    report.warn(path, format!("`{region}` is no Azure region that we know"), help);
+}
+
+/// The name, or a problem at `path`.
+fn name<T>(checked: Result<T, NameError>, path: &str, report: &mut Report<'_>) -> Option<T> {
+    checked.map_err(|error| report.problem(path, error.to_string(), None)).ok()
+}
+
+/// A problem for every name that was there before.
+fn unique<'n>(names: impl Iterator<Item = &'n str>, path: &str, what: &str, report: &mut Report<'_>) {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, name) in names.enumerate() {
+        if let Some(first) = seen.get(name) {
+            let message = format!("two {what} are named `{name}`");
+            report.problem(&format!("{path}[{index}].name"), message, format!("the other is {path}[{first}]"));
+        } else {
+            seen.insert(name, index);
+        }
+    }
+}
+
+/// A duration from 1 ms to a day.
+fn positive(typed: Period, path: &str, report: &mut Report<'_>) -> Duration {
+    if typed.0.is_zero() {
+        report.problem(path, "must be longer than zero", None);
+    }
+    zero_or_more(typed, path, report)
+}
+
+/// A duration from zero to a day.
+fn zero_or_more(typed: Period, path: &str, report: &mut Report<'_>) -> Duration {
+    if typed.0 > DURATION_MAX {
+        report.problem(path, format!("{typed} is longer than {}", Period(DURATION_MAX)), None);
+    }
+    typed.0
+}
+
+/// A size within bounds, in bytes.
+fn size(typed: Size, low: u64, high: u64, path: &str, report: &mut Report<'_>) -> u64 {
+    if !(low..=high).contains(&typed.0) {
+        report.problem(path, format!("{typed} is out of range, it must be from {} to {}", Size(low), Size(high)), None);
+    }
+    typed.0
+}
+
+/// A problem where `small` exceeds `large`.
+fn ordered(small: (&str, Period), large: (&str, Period), path: &str, report: &mut Report<'_>) {
+    if small.1.0 > large.1.0 {
+        let message = format!("{} is longer than `{}` ({})", small.1, large.0, large.1);
+        report.problem(&format!("{path}.{}", small.0), message, None);
+    }
+}
+
+/// A problem for a reference to a pool that does not exist.
+fn unknown_pool(name: &str, file: &file::File, path: &str, report: &mut Report<'_>) {
+    // A pool whose name is wrong was reported already, and may be the one that is meant.
+    if !report.any_replaced("pools", ".name") {
+        let help = suggestion(name, file.pools.iter().map(|pool| pool.name.as_str()), "pools defined");
+        report.problem(path, format!("no pool is named `{name}`"), help);
+    }
+}

@@ -1,0 +1,129 @@
+//! Every default of the configuration, each with the sentence that says why it is this and not something else.
+
+use std::time::Duration;
+
+/// Admin listener: this host only, since it has no authentication of its own.
+pub(super) const ADMIN_ADDRESS: &str = "127.0.0.1:9090";
+/// Listeners speak HTTP/2 too: SDKs and browsers use it where it is offered.
+pub(super) const LISTENER_HTTP2: bool = true;
+
+/// Load balancers in front need this long to notice that `/readyz` says 503.
+pub(super) const PRE_DRAIN: Duration = Duration::from_secs(10);
+/// The longest answers (reasoning models, not streamed) end within this.
+pub(super) const DRAIN: Duration = Duration::from_secs(600);
+/// Where the systemd unit's `RuntimeDirectory` is.
+pub(super) const UPGRADE_SOCKET: &str = "/run/tidegate/upgrade.sock";
+/// Idle connections per thread: enough for a dozen backends at a steady load.
+pub(super) const KEEPALIVE_CONNECTIONS_MAX: u32 = 128;
+
+/// Longest request target: deployment paths are below 200 bytes, queries of tools rarely above 4 KiB.
+pub(super) const URI_LENGTH_MAX: u64 = 8 * KIB;
+/// Header block: twice what common servers accept, for long tokens.
+pub(super) const HEADER_SIZE_MAX: u64 = 64 * KIB;
+/// Header fields: SDKs send about 20.
+pub(super) const HEADER_COUNT_MAX: u32 = 100;
+/// Request body: a chat with several images; larger uploads belong to the files API.
+pub(super) const BODY_SIZE_MAX: u64 = 32 * MIB;
+/// All request bodies together: 32 of the largest at a time.
+pub(super) const BODY_MEMORY_MAX: u64 = 1024 * MIB;
+/// A client that sends nothing for this long is gone.
+pub(super) const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// 32 MiB over a slow line (1 Mbit/s) take 270 s.
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(300);
+/// Idle client connections: SDK pools reuse theirs within seconds.
+pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// `X-Served-By` is on: it holds names, no addresses, and answers the first question of every incident.
+pub(super) const SERVED_BY: bool = true;
+/// The attempts trail is off: it tells clients about regions that failed.
+pub(super) const ATTEMPTS: bool = false;
+/// A client's request id is taken over, so that one id names the request everywhere.
+pub(super) const REQUEST_ID_ACCEPTED: bool = true;
+
+/// Azure's own records live for 30 s or more.
+pub(super) const DNS_REFRESH: Duration = Duration::from_secs(30);
+/// A resolver that takes longer is treated as down; the last good addresses stay.
+pub(super) const DNS_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Regions within this of the fastest count as equally near: below what a chat client notices.
+pub(super) const LATENCY_BAND: Duration = Duration::from_millis(30);
+/// One request in a hundred, in percent, may measure a backend whose latency is unknown or stale.
+pub(super) const EXPLORE_PERCENT: f64 = 1.0;
+/// A returning backend gets its whole share after this.
+pub(super) const SLOW_START: Duration = Duration::from_secs(30);
+/// Panic only when nothing is left, in percent of the pool.
+pub(super) const PANIC_THRESHOLD_PERCENT: f64 = 0.0;
+/// Front Door's rule: when every probe fails, the probe is the likelier suspect.
+pub(super) const FAIL_OPEN: bool = true;
+
+/// The first attempt and two more: what one slow and one failing region need.
+pub(super) const ATTEMPTS_MAX: u32 = 3;
+/// Below the 10 minutes of the SDKs, above the slowest answer of most models.
+pub(super) const DEADLINE: Duration = Duration::from_secs(120);
+/// An answer that does not stream has its first byte when it is complete.
+pub(super) const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(120);
+/// A stream's header comes with its first token.
+pub(super) const STREAM_FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A dead pool sees at most 1.2 times the client's requests (in percent: 20 more).
+pub(super) const BUDGET_PERCENT: f64 = 20.0;
+/// Failovers per second that a quiet pool may always make.
+pub(super) const BUDGET_MIN: u32 = 3;
+
+/// Consecutive failures: one or two happen, five are a pattern.
+pub(super) const FAILURES: u32 = 5;
+/// Half of the attempts failing is worse than the trouble of moving them, in percent.
+pub(super) const FAILURE_SHARE_PERCENT: f64 = 50.0;
+/// Fewer attempts prove nothing about a share.
+pub(super) const ATTEMPTS_MIN: u32 = 20;
+/// Window of the failure share.
+pub(super) const WINDOW: Duration = Duration::from_secs(10);
+/// First ejection: long enough to matter, short enough to be forgiven.
+pub(super) const EJECTION_BASE: Duration = Duration::from_secs(5);
+/// Longest ejection: a region that came back is found within two minutes.
+pub(super) const EJECTION_MAX: Duration = Duration::from_secs(120);
+/// Half of a pool, in percent, stays in use whatever fails.
+pub(super) const EJECTION_SHARE_MAX_PERCENT: f64 = 50.0;
+/// Rest after a 429 without advice: Azure's request windows are 1 and 10 s.
+pub(super) const ADVISED_DEFAULT: Duration = Duration::from_secs(10);
+/// Longest rest after a 429: Azure has advised a whole day by mistake.
+pub(super) const ADVISED_MAX: Duration = Duration::from_secs(600);
+/// A wrong key does not mend itself in seconds.
+pub(super) const MISCONFIGURED: Duration = Duration::from_secs(60);
+/// Spread of ejection times in percent, so that gateways do not return together.
+pub(super) const EJECTION_JITTER_PERCENT: f64 = 10.0;
+
+/// Time between probes: a dead region is known within half a minute without traffic.
+pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(10);
+/// Spread of the interval in percent, so that probes do not march in step.
+pub(super) const PROBE_JITTER_PERCENT: f64 = 20.0;
+/// Limit of one probe, the longest round trip between regions (300 ms) six times over.
+pub(super) const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Successes in a row before a backend is trusted again.
+pub(super) const HEALTHY_AFTER: u32 = 2;
+/// Failures in a row before a backend is distrusted.
+pub(super) const UNHEALTHY_AFTER: u32 = 3;
+/// Statuses that prove a backend alive: 401 without our credential, 429 under load.
+pub(super) const PROBE_STATUSES: [u16; 3] = [200, 401, 429];
+/// Probes go without the credential: they need no more than a sign of life.
+pub(super) const PROBE_CREDENTIAL: bool = false;
+
+/// Three times the longest round trip between regions.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Connect plus two round trips of TLS, with one retransmission.
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
+/// Longest pause inside an answer: reasoning models pause between chunks.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A backend that does not take bytes for this long is stuck.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// Above the 10 minutes after which SDKs give up themselves.
+pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(900);
+/// Below the 60 s after which Azure's front ends close idle connections.
+pub(super) const BACKEND_KEEPALIVE: Duration = Duration::from_secs(55);
+
+/// Priority of a backend: the first tier.
+pub(super) const PRIORITY: u32 = 1;
+/// Weight of a backend: Front Door's default.
+pub(super) const WEIGHT: u32 = 50;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;

@@ -1,0 +1,67 @@
+//! The file as typed: one struct per map, one field per key, the defaults of the manual. It checks shapes, not meaning.
+//!
+//! No `flatten`, `untagged` or internal tags: choices are externally tagged and read as plain YAML maps. The doc comment of
+//! a field is its sentence in the schema and in editors.
+
+mod pool;
+mod process;
+mod route;
+mod values;
+
+pub(super) use pool::{
+    Auth, Backend, Coordinates, Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts,
+};
+pub(super) use process::{AccessLog, Admin, Dns, Headers, Limits, Listener, Process, Tls};
+pub(super) use route::{Match, Route};
+pub(super) use values::{
+    HeaderText, PERIOD_ERROR, Period, SHARE_ERROR, SIZE_ERROR, ScalarError, Secret, Share, Size, Switch,
+};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Configuration of Tidegate: where clients connect, which backends there are, and which requests go to which.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "Tidegate configuration")]
+pub(super) struct File {
+    /// Version of this format; always `1`.
+    #[schemars(range(min = 1, max = 1))]
+    pub(super) version: u32,
+    /// Azure region this gateway runs in, such as `swedencentral`; without it nothing is known about distance until latency is measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(super) home_region: Option<String>,
+    /// Where this gateway is, for a `home_region` that is not in the built-in table; default: the table's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Coordinates")]
+    pub(super) home_coordinates: Option<Coordinates>,
+    /// Where clients connect, 1 to 16; changes need a restart or an upgrade.
+    #[schemars(length(min = 1, max = 16))]
+    pub(super) listeners: Vec<Listener>,
+    /// Admin listener (metrics, health, backends), or `off`; changes need a restart.
+    #[serde(default)]
+    pub(super) admin: Switch<Admin>,
+    /// Process-wide settings; changes need a restart.
+    #[serde(default)]
+    pub(super) process: Process,
+    /// Ceilings of one request and of all together.
+    #[serde(default)]
+    pub(super) limits: Limits,
+    /// Headers that the gateway adds for clients.
+    #[serde(default)]
+    pub(super) headers: Headers,
+    /// Where the access log goes; default `stdout`.
+    #[serde(default)]
+    pub(super) access_log: AccessLog,
+    /// Background look-up of the backends' host names.
+    #[serde(default)]
+    pub(super) dns: Dns,
+    /// Pools of interchangeable backends, 1 to 256.
+    #[schemars(length(min = 1, max = 256))]
+    pub(super) pools: Vec<Pool>,
+    /// Which requests go to which pool, at most 1024; default: with exactly one pool, one route that takes everything.
+    #[serde(default)]
+    #[schemars(length(max = 1024))]
+    pub(super) routes: Vec<Route>,
+}
