@@ -1,1 +1,58 @@
-//! Metrics, access log, process log.
+//! The signals of the gateway: every metric in one table ([`table`]), one access log line per request ([`access_log`]),
+//! the process log ([`logging`]) and the clock they share ([`clock`]).
+//!
+//! Signals never decide anything, never block a request and never hold a prompt or a secret.
+
+pub mod access_log;
+pub mod clock;
+pub mod logging;
+pub mod meters;
+pub mod metrics;
+pub mod process;
+mod sink;
+pub mod table;
+
+pub use access_log::{AccessLog, AttemptRecord, Record, TokensRecord};
+pub use clock::{Timestamp, now, unix_ms};
+pub use meters::{BackendMeters, PoolMeters, ProbeResult, RouteMeters};
+pub use metrics::Metrics;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use crate::config::snapshot::{AccessLog, Dns, Headers, Limits, Process, Snapshot};
+    use std::time::Duration;
+
+    /// A snapshot without listener, pool or route.
+    pub(crate) fn snapshot() -> Snapshot {
+        let second = Duration::from_secs(1);
+        Snapshot {
+            generation: 1,
+            digest: "0123456789abcdef".into(),
+            home_region: None,
+            listeners: Vec::new(),
+            admin: None,
+            process: Process {
+                threads: 1,
+                pre_drain: second,
+                drain: second,
+                upgrade_socket: "/nonexistent".into(),
+                keepalive_connections_max: 1,
+            },
+            limits: Limits {
+                uri_length_max: 1,
+                header_size_max: 1,
+                header_count_max: 1,
+                body_size_max: 1,
+                body_memory_max: 1,
+                body_idle_timeout: second,
+                body_timeout: second,
+                keepalive_timeout: second,
+            },
+            headers: Headers { served_by: true, attempts: false, request_id_accepted: true },
+            access_log: AccessLog::Off,
+            dns: Dns { refresh: second, timeout: second },
+            pools: Vec::new(),
+            routes: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! The access log: one JSON line per request, printed from one struct. Holds no prompt, no answer and no secret: there is
+//! no field for one, and what an operator may not see is cut out of the query before it gets here.
+
+use super::clock::Timestamp;
+use super::metrics::Metrics;
+use super::sink::Sink;
+use crate::config::snapshot;
+use crate::domain::Usage;
+use serde::{Serialize, Serializer};
+use std::cell::RefCell;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// Longest `user_agent`, `request_id`, `trace_id`, `host` or `deployment` that is logged, bytes; and longest `path`.
+const FIELD_LENGTH_MAX: usize = 128;
+const PATH_LENGTH_MAX: usize = 1024;
+
+/// Everything the log says about one request.
+#[derive(Clone, Debug, Serialize)]
+pub struct Record {
+    /// When the request ended.
+    pub time: Timestamp,
+    /// Its id, as in `x-request-id`.
+    #[serde(serialize_with = "field")]
+    pub request_id: String,
+    /// Trace id of the client's `traceparent`, see [`trace_id`].
+    #[serde(serialize_with = "optional_field", skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<String>,
+    /// Address of the client's connection.
+    pub client: Option<String>,
+    /// Where it connected.
+    pub listener: Option<String>,
+    /// `HTTP/1.1` or `HTTP/2`.
+    pub protocol: &'static str,
+    /// Method.
+    #[serde(serialize_with = "field")]
+    pub method: String,
+    /// Host or authority as sent.
+    #[serde(serialize_with = "optional_field")]
+    pub host: Option<String>,
+    /// Path and query; credentials in the query are cut out beforehand by `openai::operation::scrub_query`.
+    #[serde(serialize_with = "path")]
+    pub path: String,
+    /// Route, when one was found.
+    pub route: Option<String>,
+    /// Pool, when a route was found.
+    pub pool: Option<String>,
+    /// What the client asked for, such as `chat_completions`.
+    pub operation: Option<&'static str>,
+    /// Deployment or model as the client named it.
+    #[serde(serialize_with = "optional_field")]
+    pub deployment: Option<String>,
+    /// The client asked for a streamed answer.
+    pub stream: bool,
+    /// Status sent to the client; absent when none was.
+    pub status: Option<u16>,
+    /// What the request came to: the label of an `Ending`.
+    pub ending: &'static str,
+    /// Stable code of our denial or fault.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'static str>,
+    /// `region/backend` whose answer was relayed.
+    pub served_by: Option<String>,
+    /// Every attempt, in order.
+    pub attempts: Vec<AttemptRecord>,
+    /// Bytes of the request body.
+    pub bytes_in: u64,
+    /// Bytes of the response body sent.
+    pub bytes_out: u64,
+    /// Tokens as the backend reported them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokensRecord>,
+    /// From arrival to the first byte of the answer, milliseconds.
+    pub first_byte_ms: Option<f64>,
+    /// From arrival to the end, milliseconds.
+    pub total_ms: f64,
+    /// `User-Agent`, cut.
+    #[serde(serialize_with = "optional_field")]
+    pub user_agent: Option<String>,
+    /// `x-stainless-retry-count`: which retry of the client's SDK this is; zero is the first try.
+    pub sdk_retry_count: u32,
+    /// Configuration that the request was pinned to.
+    pub generation: u64,
+}
+
+/// One attempt.
+#[derive(Clone, Debug, Serialize)]
+pub struct AttemptRecord {
+    /// Backend asked.
+    pub backend: String,
+    /// Its region.
+    pub region: String,
+    /// What it came to: the label of an `Outcome`.
+    pub outcome: &'static str,
+    /// Status that it answered with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// From the attempt's start to its outcome, milliseconds.
+    pub ms: f64,
+}
+
+/// Tokens of one answer.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct TokensRecord {
+    /// Prompt tokens, cached ones included.
+    pub prompt: u64,
+    /// Completion tokens, reasoning ones included.
+    pub completion: u64,
+    /// Prompt tokens served from the prompt cache.
+    pub cached: u64,
+    /// Completion tokens spent on reasoning.
+    pub reasoning: u64,
+}
+
+impl From<Usage> for TokensRecord {
+    fn from(usage: Usage) -> Self {
+        let Usage { prompt, completion, cached, reasoning } = usage;
+        Self { prompt, completion, cached, reasoning }
+    }
+}
+
+/// The trace id in a W3C `traceparent`: 32 hex digits, lower case. `None` when the header is malformed.
+#[must_use]
+pub fn trace_id(traceparent: &str) -> Option<&str> {
+    let (_version, rest) = traceparent.split_once('-')?;
+    let (id, _parent) = rest.split_once('-')?;
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (id.len() == 32 && id.bytes().all(is_hex) && id.bytes().any(|byte| byte != b'0')).then_some(id)
+}
+
+/// The open log; clones share it. Cheap to call from any thread; [`Sink`] says what happens when the disk is slow or full.
+#[derive(Clone, Debug)]
+pub struct AccessLog(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    enabled: AtomicBool,
+    sink: Sink,
+}
+
+thread_local! {
+    /// Where a thread prints its lines, to spare an allocation per request.
+    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(1024));
+}
+
+/// How long [`AccessLog::flush`] waits for the disk.
+const FLUSH_LIMIT: Duration = Duration::from_secs(2);
+
+impl AccessLog {
+    /// Opens the log that the configuration names and starts its writer.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or no thread can be started.
+    pub fn start(target: &snapshot::AccessLog, metrics: &Metrics) -> io::Result<Self> {
+        let (written, dropped) = (metrics.access_log_lines.clone(), metrics.access_log_dropped.clone());
+        let sink = Sink::start(destination(target)?, written, dropped)?;
+        Ok(Self(Arc::new(Inner { enabled: AtomicBool::new(*target != snapshot::AccessLog::Off), sink })))
+    }
+
+    /// Whether lines go anywhere: a caller can spare making the record.
+    #[must_use]
+    pub fn enabled(&self) -> bool {
+        self.0.enabled.load(Ordering::Relaxed)
+    }
+
+    /// Writes one line. Never blocks on the disk: a line that finds no room is dropped and counted.
+    pub fn log(&self, record: &Record) {
+        if !self.enabled() {
+            return;
+        }
+        SCRATCH.with_borrow_mut(|line| {
+            line.clear();
+            if serde_json::to_writer(&mut *line, record).is_ok() {
+                line.push(b'\n');
+                self.0.sink.push(line);
+            }
+        });
+    }
+
+    /// Opens the target anew: after the file was moved away, or when a reload names another. On error the old one stays.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn reopen(&self, target: &snapshot::AccessLog) -> io::Result<()> {
+        self.0.sink.redirect(destination(target)?);
+        self.0.enabled.store(*target != snapshot::AccessLog::Off, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Waits until the lines logged so far are written, for two seconds at most. For the end of the process.
+    pub fn flush(&self) {
+        self.0.sink.flush(FLUSH_LIMIT);
+    }
+}
+
+/// The longest beginning of `text` that is no longer than `length_max` bytes and ends between characters.
+fn cut(text: &str, length_max: usize) -> &str {
+    (0..=length_max.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default()
+}
+
+fn destination(target: &snapshot::AccessLog) -> io::Result<Box<dyn Write + Send>> {
+    Ok(match target {
+        snapshot::AccessLog::Off => Box::new(io::sink()),
+        snapshot::AccessLog::Stdout => Box::new(io::stdout()),
+        snapshot::AccessLog::File(path) => Box::new(append(path)?),
+    })
+}
+
+fn append(path: &Path) -> io::Result<File> {
+    OpenOptions::new().append(true).create(true).mode(0o640).open(path)
+}
+
+fn field<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(cut(text, FIELD_LENGTH_MAX))
+}
+
+fn path<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(cut(text, PATH_LENGTH_MAX))
+}
+
+#[allow(clippy::ref_option, reason = "the shape serde asks for")]
+fn optional_field<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    text.as_deref().map(|text| cut(text, FIELD_LENGTH_MAX)).serialize(serializer)
+}
+
+#[cfg(test)]
+mod tests;

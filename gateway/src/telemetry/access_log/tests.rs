@@ -1,0 +1,221 @@
+//! Tests of the access log: what a line says, and what a slow, full or moved file costs.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+
+use super::*;
+use crate::config::snapshot::AccessLog as Target;
+use prometheus::IntCounter;
+use serde_json::Value;
+use std::fs;
+use std::sync::mpsc;
+
+fn attempt(backend: &str, outcome: &'static str, status: u16, ms: f64) -> AttemptRecord {
+    AttemptRecord {
+        backend: backend.to_owned(),
+        region: format!("{backend}central"),
+        outcome,
+        status: Some(status),
+        ms,
+    }
+}
+
+fn record() -> Record {
+    Record {
+        time: Timestamp(1_709_251_199_999),
+        request_id: "0123456789abcdef".into(),
+        trace_id: None,
+        client: Some("192.0.2.7:4711".into()),
+        listener: Some("public".into()),
+        protocol: "HTTP/1.1",
+        method: "POST".into(),
+        host: Some("gateway.example".into()),
+        path: "/openai/v1/chat/completions".into(),
+        route: Some("chat".into()),
+        pool: Some("chat".into()),
+        operation: Some("chat_completions"),
+        deployment: Some("gpt-prod".into()),
+        stream: true,
+        status: Some(200),
+        ending: "served",
+        code: None,
+        served_by: Some("francecentral/france".into()),
+        attempts: vec![attempt("sweden", "rate_limited", 429, 12.345), attempt("france", "served", 200, 300.0)],
+        bytes_in: 1024,
+        bytes_out: 2048,
+        tokens: Some(Usage { prompt: 7, completion: 5, cached: 3, reasoning: 2 }.into()),
+        first_byte_ms: Some(312.345),
+        total_ms: 2000.0,
+        user_agent: Some("OpenAI/Python 1.2.3".into()),
+        sdk_retry_count: 0,
+        generation: 8,
+    }
+}
+
+fn counters() -> (IntCounter, IntCounter) {
+    (IntCounter::new("written", "w").unwrap(), IntCounter::new("dropped", "d").unwrap())
+}
+
+fn lines(path: &Path) -> Vec<Value> {
+    fs::read_to_string(path).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_line_says_everything_about_its_request() {
+    let line = serde_json::to_value(record()).unwrap();
+    assert_eq!(line["time"], "2024-02-29T23:59:59.999Z");
+    assert_eq!(line["client"], "192.0.2.7:4711");
+    assert_eq!(line["ending"], "served");
+    assert_eq!(line["first_byte_ms"], 312.345);
+    assert_eq!(line["tokens"]["reasoning"], 2);
+    assert_eq!(line["attempts"][0]["outcome"], "rate_limited");
+    assert_eq!(line["attempts"][0]["ms"], 12.345);
+    assert_eq!(line["attempts"][1]["region"], "francecentral");
+    assert_eq!(line["served_by"], "francecentral/france");
+    assert!(line.get("code").is_none());
+}
+
+#[test]
+fn long_and_hostile_fields_are_cut_and_escaped() {
+    let long = format!("a\"\n{}", "ü".repeat(2000));
+    let hostile = Record {
+        request_id: long.clone(),
+        trace_id: Some(long.clone()),
+        method: long.clone(),
+        host: Some(long.clone()),
+        path: long.clone(),
+        deployment: Some(long.clone()),
+        user_agent: Some(long),
+        ..record()
+    };
+    let line = serde_json::to_string(&hostile).unwrap();
+    assert!(!line.contains('\n'));
+    assert!(line.len() < 3000, "{}", line.len());
+    let line: Value = serde_json::from_str(&line).unwrap();
+    assert!(line["user_agent"].as_str().unwrap().len() <= FIELD_LENGTH_MAX);
+}
+
+#[test]
+fn trace_ids_are_taken_from_well_formed_headers_only() {
+    let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+    assert_eq!(trace_id(&format!("00-{id}-00f067aa0ba902b7-01")), Some(id));
+    for bad in
+        ["", "00", "00-xyz-1-01", &format!("00-{}-1-01", "0".repeat(32)), &format!("00-{}-1-01", id.to_uppercase())]
+    {
+        assert_eq!(trace_id(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn lines_reach_the_file_and_a_reopened_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, moved) = (folder.path().join("access.log"), folder.path().join("access.log.1"));
+    let metrics = Metrics::new().unwrap();
+    let target = Target::File(path.clone());
+    let log = AccessLog::start(&target, &metrics).unwrap();
+    for _ in 0..1000 {
+        log.log(&record());
+    }
+    fs::rename(&path, &moved).unwrap();
+    log.reopen(&target).unwrap();
+    log.log(&record());
+    log.flush();
+    assert_eq!(lines(&path).len() + lines(&moved).len(), 1001);
+    assert_eq!((metrics.access_log_lines.get(), metrics.access_log_dropped.get()), (1001, 0));
+}
+
+#[test]
+fn a_log_that_is_off_stays_empty_until_a_reload_names_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access.log");
+    let log = AccessLog::start(&Target::Off, &Metrics::new().unwrap()).unwrap();
+    log.log(&record());
+    log.reopen(&Target::File(path.clone())).unwrap();
+    log.log(&record());
+    assert!(log.reopen(&Target::File(folder.path().join("no/such/folder"))).is_err());
+    log.log(&record());
+    log.flush();
+    assert_eq!(lines(&path).len(), 2);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_costs_lines_and_nothing_else() {
+    let metrics = Metrics::new().unwrap();
+    let log = AccessLog::start(&Target::File("/dev/full".into()), &metrics).unwrap();
+    for _ in 0..100 {
+        log.log(&record());
+    }
+    log.flush();
+    assert_eq!((metrics.access_log_lines.get(), metrics.access_log_dropped.get()), (0, 100));
+}
+
+/// A destination that takes nothing until it is told to.
+struct Stuck(mpsc::Receiver<()>, Arc<parking_lot::Mutex<Vec<u8>>>);
+
+impl Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.0.recv();
+        self.1.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_stuck_destination_never_blocks_and_memory_stays_bounded() {
+    let (gate, waiting) = mpsc::channel();
+    let taken = Arc::default();
+    let (written, dropped) = counters();
+    let sink = Sink::start(Box::new(Stuck(waiting, Arc::clone(&taken))), written.clone(), dropped.clone()).unwrap();
+    let line = vec![b'x'; 1024 * 1024];
+    for _ in 0..64 {
+        sink.push(&line);
+    }
+    sink.flush(Duration::from_millis(10));
+    assert!(dropped.get() >= 64 - 17, "at most two buffers of 8 lines are taken: {}", dropped.get());
+    drop(gate);
+    sink.flush(Duration::from_secs(20));
+    assert_eq!(written.get() + dropped.get(), 64);
+}
+
+/// A destination that fails once, in the middle of a line.
+struct Tears(Arc<parking_lot::Mutex<(usize, Vec<u8>)>>);
+
+impl Write for Tears {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut state = self.0.lock();
+        state.0 += 1;
+        match state.0 {
+            1 => {
+                state.1.extend_from_slice(&bytes[..3]);
+                Ok(3)
+            }
+            2 => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            _ => {
+                state.1.extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_torn_line_does_not_spoil_the_next() {
+    let state = Arc::default();
+    let (written, dropped) = counters();
+    let sink = Sink::start(Box::new(Tears(Arc::clone(&state))), written, dropped.clone()).unwrap();
+    sink.push(b"first\n");
+    while dropped.get() == 0 {
+        std::thread::yield_now();
+    }
+    sink.push(b"second\n");
+    sink.flush(Duration::from_secs(20));
+    assert_eq!(state.lock().1, b"fir\nsecond\n");
+}

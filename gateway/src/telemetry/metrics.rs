@@ -1,0 +1,285 @@
+//! [`Metrics`]: the registry, filled from the table, and the doors to its series. Hands out meters for the hot path;
+//! never counts by itself and never invents a label.
+
+use super::clock;
+use super::meters::{BackendMeters, PoolMeters, RouteMeters};
+use super::process;
+use super::table::Families;
+use crate::config::snapshot::Snapshot;
+use crate::domain::{BackendId, PoolName, Region, RouteName};
+use parking_lot::RwLock;
+use prometheus::{Encoder, IntCounter, IntGauge, Registry, TEXT_FORMAT, TextEncoder};
+use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// No label values: a family without labels has one series.
+const BARE: &[&str] = &[];
+
+/// All metrics of the process. Meters are bounded by the configuration: [`Metrics::retain`] removes what left it.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    families: Families,
+    unrouted: Arc<RouteMeters>,
+    routes: Table<(RouteName, PoolName), RouteMeters>,
+    pools: Table<PoolName, PoolMeters>,
+    backends: Table<(BackendId, Region), BackendMeters>,
+    /// Bytes of request bodies held in memory.
+    pub body_memory: IntGauge,
+    /// 1 while the process is shutting down.
+    pub draining: IntGauge,
+    /// Lines written to the access log.
+    pub access_log_lines: IntCounter,
+    /// Access log lines lost.
+    pub access_log_dropped: IntCounter,
+}
+
+impl Metrics {
+    /// Builds every metric of the table on a registry of its own.
+    ///
+    /// # Errors
+    /// When the table contradicts itself; a test rules that out.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let families = Families::register(&registry)?;
+        families.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        families.process_start.with_label_values(BARE).set(seconds(clock::unix_ms()));
+        for result in ["ok", "failed"] {
+            families.reloads.with_label_values(&[result]);
+            families.dns_lookups.with_label_values(&[result]);
+        }
+        Ok(Self {
+            unrouted: Arc::new(RouteMeters::new(&families, None, None)),
+            routes: RwLock::default(),
+            pools: RwLock::default(),
+            backends: RwLock::default(),
+            body_memory: families.body_memory.with_label_values(BARE),
+            draining: families.draining.with_label_values(BARE),
+            access_log_lines: families.access_log_lines.with_label_values(BARE),
+            access_log_dropped: families.access_log_dropped.with_label_values(BARE),
+            registry,
+            families,
+        })
+    }
+
+    /// Meters of requests that found no route.
+    #[must_use]
+    pub fn unrouted(&self) -> Arc<RouteMeters> {
+        Arc::clone(&self.unrouted)
+    }
+
+    /// Meters of a route. Takes a lock: look them up when a configuration comes into force, not per request.
+    #[must_use]
+    pub fn route(&self, route: &RouteName, pool: &PoolName) -> Arc<RouteMeters> {
+        entry(&self.routes, (route.clone(), pool.clone()), || RouteMeters::new(&self.families, Some(route), Some(pool)))
+    }
+
+    /// Meters of a pool. Takes a lock, as [`Metrics::route`].
+    #[must_use]
+    pub fn pool(&self, pool: &PoolName) -> Arc<PoolMeters> {
+        entry(&self.pools, pool.clone(), || PoolMeters::new(&self.families, pool))
+    }
+
+    /// Meters of a backend. Takes a lock, as [`Metrics::route`].
+    #[must_use]
+    pub fn backend(&self, id: &BackendId, region: &Region) -> Arc<BackendMeters> {
+        entry(&self.backends, (id.clone(), region.clone()), || BackendMeters::new(&self.families, id, region))
+    }
+
+    /// Removes the series of routes, pools and backends that `snapshot` does not have. Meters still held by requests in
+    /// flight go on counting, unseen. Call it before the meters of `snapshot` are taken: a backend that changes its
+    /// region shares the series without that label with its former self.
+    pub fn retain(&self, snapshot: &Snapshot) {
+        let pools: HashSet<_> = snapshot.pools.iter().map(|pool| pool.name.clone()).collect();
+        let backends: HashSet<_> = (snapshot.pools.iter().flat_map(|pool| &pool.backends))
+            .map(|backend| (backend.id.clone(), backend.region.clone()))
+            .collect();
+        let routes: HashSet<_> = (snapshot.routes.iter())
+            .filter_map(|route| Some((route.name.clone(), snapshot.pools.get(route.pool)?.name.clone())))
+            .collect();
+        prune(&self.routes, &routes, RouteMeters::forget);
+        prune(&self.pools, &pools, PoolMeters::forget);
+        prune(&self.backends, &backends, BackendMeters::forget);
+    }
+
+    /// We refused a request; `code` is the stable code of the denial.
+    pub fn denied(&self, code: &'static str) {
+        self.families.denials.with_label_values(&[code]).inc();
+    }
+
+    /// We answered a request ourselves because no backend did; `code` is the stable code of the fault.
+    pub fn faulted(&self, code: &'static str) {
+        self.families.faults.with_label_values(&[code]).inc();
+    }
+
+    /// A background look-up of a name ended.
+    pub fn looked_up(&self, ok: bool) {
+        self.families.dns_lookups.with_label_values(&[result(ok)]).inc();
+    }
+
+    /// The configuration `generation` came into force, at start or by a reload.
+    pub fn in_force(&self, generation: u64) {
+        self.families.config_generation.with_label_values(BARE).set(i64::try_from(generation).unwrap_or(i64::MAX));
+        self.families.reload_success_time.with_label_values(BARE).set(seconds(clock::unix_ms()));
+        self.families.reload_successful.with_label_values(BARE).set(1);
+    }
+
+    /// A reload was tried.
+    pub fn reloaded(&self, ok: bool) {
+        self.families.reloads.with_label_values(&[result(ok)]).inc();
+        self.families.reload_successful.with_label_values(BARE).set(i64::from(ok));
+    }
+
+    /// Every series in the Prometheus text format, the process's own numbers read afresh.
+    #[must_use]
+    pub fn render(&self) -> Vec<u8> {
+        self.read_process();
+        let mut text = Vec::with_capacity(32 * 1024);
+        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
+            log::error!("metrics cannot be printed: {error}");
+        }
+        text
+    }
+
+    /// `Content-Type` of [`Metrics::render`].
+    pub const CONTENT_TYPE: &'static str = TEXT_FORMAT;
+
+    fn read_process(&self) {
+        let reading = process::read();
+        let set = |gauge: IntGauge, value: Option<u64>| {
+            if let Some(value) = value {
+                gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+            }
+        };
+        set(self.families.process_memory.with_label_values(BARE), reading.memory);
+        set(self.families.process_fds.with_label_values(BARE), reading.fds);
+        set(self.families.process_fds_max.with_label_values(BARE), reading.fds_max);
+        set(self.families.process_threads.with_label_values(BARE), reading.threads);
+        let cpu = self.families.process_cpu.with_label_values(BARE);
+        // A counter can only be added to: two scrapes at once may add a little too much, the next one waits for it.
+        let grown = reading.cpu.map_or(0.0, |total| total.as_secs_f64() - cpu.get());
+        if grown > 0.0 {
+            cpu.inc_by(grown);
+        }
+    }
+}
+
+type Table<K, V> = RwLock<HashMap<K, Arc<V>>>;
+
+fn entry<K: Eq + Hash, V>(table: &Table<K, V>, key: K, make: impl FnOnce() -> V) -> Arc<V> {
+    if let Some(found) = table.read().get(&key) {
+        return Arc::clone(found);
+    }
+    Arc::clone(table.write().entry(key).or_insert_with(|| Arc::new(make())))
+}
+
+fn prune<K: Eq + Hash, V>(table: &Table<K, V>, keep: &HashSet<K>, forget: impl Fn(&V)) {
+    table.write().retain(|key, meters| {
+        let kept = keep.contains(key);
+        if !kept {
+            forget(meters);
+        }
+        kept
+    });
+}
+
+const fn result(ok: bool) -> &'static str {
+    if ok { "ok" } else { "failed" }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "exact far beyond the year 200000")]
+fn seconds(millis: u64) -> f64 {
+    millis as f64 / 1000.0
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use crate::domain::{BackendName, Ending, Outcome, Usage};
+    use crate::telemetry::meters::ProbeResult;
+    use crate::telemetry::table::TABLE;
+    use std::time::Duration;
+
+    fn id(pool: &str, backend: &str) -> BackendId {
+        BackendId { pool: PoolName::new(pool).unwrap(), backend: BackendName::new(backend).unwrap() }
+    }
+
+    /// Moves every metric, so that each row of the table must show up.
+    fn touched() -> (Metrics, String) {
+        let metrics = Metrics::new().unwrap();
+        let (pool, region) = (PoolName::new("chat").unwrap(), Region::new("swedencentral").unwrap());
+        metrics.unrouted().ended(Ending::Denied);
+        metrics.route(&RouteName::new("all").unwrap(), &pool).ended(Ending::Served);
+        let meters = metrics.pool(&pool);
+        meters.failed_over(Outcome::RateLimited);
+        meters.took(Duration::from_millis(30));
+        let backend = metrics.backend(&id("chat", "sweden"), &region);
+        backend.attempted(Outcome::RateLimited);
+        backend.answered(Ending::Served);
+        backend.first_byte(Duration::from_millis(20));
+        backend.used(Usage { prompt: 7, completion: 5, cached: 3, reasoning: 2 });
+        backend.ejected("rate_limited");
+        backend.ejected("no such reason");
+        backend.probed(ProbeResult::TimedOut, Duration::from_secs(2));
+        backend.health_changed(false);
+        metrics.denied("route_not_found");
+        metrics.faulted("no_backend");
+        metrics.looked_up(true);
+        metrics.in_force(3);
+        metrics.reloaded(false);
+        let text = String::from_utf8(metrics.render()).unwrap();
+        (metrics, text)
+    }
+
+    #[test]
+    fn every_row_of_the_table_is_printed_and_nothing_else() {
+        let (_metrics, text) = touched();
+        let printed = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).count();
+        assert_eq!(printed, TABLE.len());
+        for row in TABLE {
+            assert!(text.contains(&format!("# HELP {} {}\n", row.name, row.help)), "{}", row.name);
+        }
+    }
+
+    #[test]
+    fn series_carry_the_names_of_the_configuration() {
+        let (_metrics, text) = touched();
+        for line in [
+            r#"tidegate_requests_total{ending="denied",pool="(none)",route="(none)"} 1"#,
+            r#"tidegate_requests_total{ending="served",pool="chat",route="all"} 1"#,
+            r#"tidegate_attempts_total{backend="sweden",outcome="rate_limited",pool="chat",region="swedencentral"} 1"#,
+            r#"tidegate_attempts_total{backend="sweden",outcome="served",pool="chat",region="swedencentral"} 0"#,
+            r#"tidegate_failovers_total{pool="chat",reason="rate_limited"} 1"#,
+            r#"tidegate_ejections_total{backend="sweden",pool="chat",reason="other"} 1"#,
+            r#"tidegate_probes_total{backend="sweden",pool="chat",result="timed_out"} 1"#,
+            r#"tidegate_tokens_total{backend="sweden",kind="reasoning",pool="chat"} 2"#,
+            r#"tidegate_health_changes_total{backend="sweden",pool="chat",to="unhealthy"} 1"#,
+            "tidegate_config_generation 3",
+            "tidegate_config_last_reload_successful 0",
+        ] {
+            assert!(text.lines().any(|printed| printed == line), "{line} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_same_name_gives_the_same_meters() {
+        let (metrics, _text) = touched();
+        let region = Region::new("swedencentral").unwrap();
+        let (one, two) =
+            (metrics.backend(&id("chat", "sweden"), &region), metrics.backend(&id("chat", "sweden"), &region));
+        assert!(Arc::ptr_eq(&one, &two));
+    }
+
+    #[test]
+    fn what_left_the_configuration_leaves_the_metrics() {
+        let (metrics, _text) = touched();
+        let held = metrics.backend(&id("chat", "sweden"), &Region::new("swedencentral").unwrap());
+        metrics.retain(&crate::telemetry::tests::snapshot());
+        held.attempted(Outcome::Served);
+        let text = String::from_utf8(metrics.render()).unwrap();
+        assert!(!text.contains("chat"), "{text}");
+        assert!(text.contains(r#"route="(none)""#));
+    }
+}

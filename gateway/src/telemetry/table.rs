@@ -1,0 +1,231 @@
+//! Every metric of the gateway, one row each: name, labels, help. What is not here does not exist; the manual is compared
+//! with [`TABLE`]. All label sets are closed: names from the configuration, or labels of an enum of ours.
+
+use prometheus::{CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+/// What a metric counts like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Distribution over fixed buckets.
+    Histogram,
+}
+
+/// One row of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// `tidegate_<noun>[_<unit>][_total]`.
+    pub name: &'static str,
+    /// What it counts like.
+    pub kind: Kind,
+    /// One sentence.
+    pub help: &'static str,
+    /// Its labels, in order.
+    pub labels: &'static [&'static str],
+    /// Upper bounds of a histogram's buckets; empty for the others.
+    pub buckets: &'static [f64],
+}
+
+/// Whole requests, seconds: from a refusal to a long stream.
+const REQUEST_SECONDS: &[f64] =
+    &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0];
+/// Time to the first byte of an attempt, seconds.
+const FIRST_BYTE_SECONDS: &[f64] =
+    &[0.01, 0.025, 0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 10.0, 20.0, 60.0];
+/// One probe, seconds.
+const PROBE_SECONDS: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+
+macro_rules! build {
+    (counter $row:expr) => {
+        IntCounterVec::new(Opts::new($row.name, $row.help), $row.labels)
+    };
+    (float_counter $row:expr) => {
+        CounterVec::new(Opts::new($row.name, $row.help), $row.labels)
+    };
+    (gauge $row:expr) => {
+        IntGaugeVec::new(Opts::new($row.name, $row.help), $row.labels)
+    };
+    (float_gauge $row:expr) => {
+        GaugeVec::new(Opts::new($row.name, $row.help), $row.labels)
+    };
+    (histogram $row:expr) => {
+        HistogramVec::new(HistogramOpts::new($row.name, $row.help).buckets($row.buckets.to_vec()), $row.labels)
+    };
+}
+
+macro_rules! family {
+    (counter) => {
+        IntCounterVec
+    };
+    (float_counter) => {
+        CounterVec
+    };
+    (gauge) => {
+        IntGaugeVec
+    };
+    (float_gauge) => {
+        GaugeVec
+    };
+    (histogram) => {
+        HistogramVec
+    };
+}
+
+macro_rules! kind {
+    (counter) => {
+        Kind::Counter
+    };
+    (float_counter) => {
+        Kind::Counter
+    };
+    (gauge) => {
+        Kind::Gauge
+    };
+    (float_gauge) => {
+        Kind::Gauge
+    };
+    (histogram) => {
+        Kind::Histogram
+    };
+}
+
+macro_rules! buckets {
+    () => {
+        &[]
+    };
+    ($buckets:expr) => {
+        $buckets
+    };
+}
+
+macro_rules! table {
+    ($($field:ident: $kind:ident $name:literal [$($label:literal),*] $help:literal $(in $buckets:expr)?;)*) => {
+        /// Every metric, in the order of this file.
+        pub static TABLE: &[Row] = &[$(Row {
+            name: $name, kind: kind!($kind), help: $help, labels: &[$($label),*], buckets: buckets!($($buckets)?),
+        }),*];
+
+        /// The families of the table, one field per row.
+        #[derive(Debug)]
+        pub(super) struct Families { $(pub(super) $field: family!($kind)),* }
+
+        impl Families {
+            /// Builds every family of the table and registers it.
+            pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+                let mut rows = TABLE.iter();
+                let mut next = || rows.next().ok_or_else(|| prometheus::Error::Msg("the table is short".into()));
+                $(
+                    let row = next()?;
+                    let $field = build!($kind row)?;
+                    registry.register(Box::new($field.clone()))?;
+                )*
+                Ok(Self { $($field),* })
+            }
+        }
+    };
+}
+
+table! {
+    requests: counter "tidegate_requests_total" ["route", "pool", "ending"]
+        "Requests that ended, by route, pool and ending; route and pool are (none) where none was found.";
+    responses: counter "tidegate_responses_total" ["pool", "backend", "region", "ending"]
+        "Requests that ended with an answer from this backend, by ending.";
+    attempts: counter "tidegate_attempts_total" ["pool", "backend", "region", "outcome"]
+        "Attempts at a backend, by outcome.";
+    failovers: counter "tidegate_failovers_total" ["pool", "reason"]
+        "Further attempts after a failed one, by the outcome that caused them.";
+    budget_refusals: counter "tidegate_failover_budget_refusals_total" ["pool"]
+        "Failovers not made because the pool's failover budget was spent.";
+    panic_selections: counter "tidegate_panic_selections_total" ["pool"]
+        "Selections that ignored health because too few backends were left.";
+    ejections: counter "tidegate_ejections_total" ["pool", "backend", "reason"]
+        "Ejections of a backend, by reason.";
+    health_changes: counter "tidegate_health_changes_total" ["pool", "backend", "to"]
+        "Changes of a backend's probe health, by what it became.";
+    backend_eligible: gauge "tidegate_backend_eligible" ["pool", "backend", "region"]
+        "1 while the backend may take new requests, else 0.";
+    backend_resting: float_gauge "tidegate_backend_resting_seconds" ["pool", "backend", "region"]
+        "Seconds until the backend's ejection ends; 0 when it is not ejected.";
+    backend_in_flight: gauge "tidegate_backend_attempts_in_flight" ["pool", "backend", "region"]
+        "Attempts at the backend that have not ended.";
+    pool_eligible: gauge "tidegate_pool_backends_eligible" ["pool"]
+        "Backends of the pool that may take new requests.";
+    probes: counter "tidegate_probes_total" ["pool", "backend", "result"]
+        "Probes of a backend, by result.";
+    probe_duration: histogram "tidegate_probe_duration_seconds" ["pool", "backend"]
+        "Time of one passed probe, connection included." in PROBE_SECONDS;
+    request_duration: histogram "tidegate_request_duration_seconds" ["pool"]
+        "Time from a request's arrival to its end." in REQUEST_SECONDS;
+    first_byte_duration: histogram "tidegate_first_byte_duration_seconds" ["pool", "backend"]
+        "Time from an attempt's start to the first byte of its answer." in FIRST_BYTE_SECONDS;
+    tokens: counter "tidegate_tokens_total" ["pool", "backend", "kind"]
+        "Tokens as reported by the backend, by kind.";
+    in_flight: gauge "tidegate_requests_in_flight" ["pool"]
+        "Routed requests that have not ended.";
+    streams_open: gauge "tidegate_streams_open" ["pool"]
+        "Streamed answers being relayed.";
+    request_bytes: counter "tidegate_request_bytes_total" ["pool"]
+        "Bytes of request bodies received.";
+    response_bytes: counter "tidegate_response_bytes_total" ["pool"]
+        "Bytes of response bodies sent to clients.";
+    denials: counter "tidegate_denials_total" ["code"]
+        "Requests that the gateway refused, by code.";
+    faults: counter "tidegate_faults_total" ["code"]
+        "Requests that the gateway answered itself because no backend did, by code.";
+    body_memory: gauge "tidegate_body_memory_bytes" []
+        "Bytes of request bodies held in memory.";
+    draining: gauge "tidegate_draining" []
+        "1 while the process is shutting down.";
+    config_generation: gauge "tidegate_config_generation" []
+        "Generation of the configuration in force.";
+    reloads: counter "tidegate_reloads_total" ["result"]
+        "Attempts to load a new configuration, by result.";
+    reload_success_time: float_gauge "tidegate_config_last_reload_success_timestamp_seconds" []
+        "When the configuration in force was loaded, Unix time.";
+    reload_successful: gauge "tidegate_config_last_reload_successful" []
+        "1 when the last load of the configuration succeeded, else 0.";
+    access_log_lines: counter "tidegate_access_log_lines_total" []
+        "Lines written to the access log.";
+    access_log_dropped: counter "tidegate_access_log_dropped_total" []
+        "Access log lines lost because the log could not be written in time.";
+    dns_lookups: counter "tidegate_dns_lookups_total" ["result"]
+        "Background look-ups of backend names, by result.";
+    build_info: gauge "tidegate_build_info" ["version"]
+        "Always 1; the version is in the label.";
+    process_memory: gauge "tidegate_process_resident_memory_bytes" []
+        "Resident memory of the process.";
+    process_cpu: float_counter "tidegate_process_cpu_seconds_total" []
+        "User and system CPU time of the process.";
+    process_fds: gauge "tidegate_process_open_fds" []
+        "Open file descriptors of the process.";
+    process_fds_max: gauge "tidegate_process_max_fds" []
+        "Most file descriptors the process may open.";
+    process_threads: gauge "tidegate_process_threads" []
+        "Threads of the process.";
+    process_start: float_gauge "tidegate_process_start_time_seconds" []
+        "When the process started, Unix time.";
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_row_is_well_formed_and_registers() {
+        Families::register(&Registry::new()).unwrap();
+        let mut names = BTreeSet::new();
+        for row in TABLE {
+            assert!(names.insert(row.name), "{} is there twice", row.name);
+            assert!(row.name.starts_with("tidegate_"), "{}", row.name);
+            assert!(row.help.ends_with('.'), "{}: the help is a sentence", row.name);
+            assert_eq!(row.kind == Kind::Counter, row.name.ends_with("_total"), "{}", row.name);
+            assert_eq!(row.kind == Kind::Histogram, !row.buckets.is_empty(), "{}", row.name);
+            assert!(row.buckets.is_sorted(), "{}", row.name);
+        }
+    }
+}
