@@ -1,1 +1,43 @@
-//! A faithful Azure OpenAI region in a process.
+//! A faithful Azure OpenAI region in a process: quotas, Azure's headers and bodies, streams, and faults on demand.
+//!
+//! [`Region::start`] binds a port and serves; [`Control`] (or `/_sim/…` on the same port) puts faults in force and reads
+//! what arrived. It serves `tidegate simulate`, `tidegate demo`, the end-to-end tests and the load benchmarks.
+//!
+//! The text of an answer begins with `[region/deployment]`, then `token1 token2 …`: who served, and nothing missing or
+//! mixed in. A request steers its own answer with `x-sim-tokens`, `x-sim-chunk-ms`, `x-sim-first-ms`, `x-sim-size` (bytes of a whole
+//! answer) and `x-sim-stamp: 1` (`x_sim_at_us`: when each content event was made, µs of the machine's monotonic clock).
+
+mod answer;
+mod api;
+mod body;
+mod call;
+mod clock;
+mod control;
+mod deployment;
+mod draft;
+mod events;
+mod facts;
+mod fault;
+mod headers;
+mod options;
+mod place;
+mod plan;
+mod preset;
+mod quota;
+mod receive;
+mod region;
+mod serve;
+mod shared;
+mod socket;
+mod stats;
+mod target;
+
+pub use control::Control;
+pub use fault::{FaultError, FaultKind, FaultMatch, FaultRule, StatusFault};
+pub use options::{DeploymentOptions, Latency, Quota, RegionOptions, TlsOptions};
+pub use preset::PRESETS;
+pub use region::Region;
+pub use stats::{Record, Stats};
+
+#[cfg(test)]
+mod tests;
