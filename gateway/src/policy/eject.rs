@@ -1,6 +1,25 @@
-//! Passive, temporary removal of a backend after its outcomes: a machine per backend.
+//! Passive, temporary removal of a backend after its outcomes: a machine per backend. Never looks at other backends
+//! (whether the pool can spare one is an argument) and never at probes.
+//!
+//! Two rests overlap freely: one after a 429 (neutral for the failure counters, over at the advised time) and one after
+//! failures (growing). When the later one is over, one attempt at a time is a *trial*: a success puts the backend back in
+//! service, a failure sends it away for longer, anything else gives the trial slot back.
 
+use super::chance::Chance;
+use super::window::Window;
+use crate::domain::{Moment, Outcome};
 use std::time::Duration;
+
+/// A trial of a backend that failed: after this it counts as lost, and another may start.
+const TRIAL_LEASE: Duration = Duration::from_secs(10);
+/// The same after a 429: a refusal comes at once, so a trial that is out this long was admitted.
+const TRIAL_LEASE_THROTTLED: Duration = Duration::from_secs(2);
+/// Shortest rest after a 429, so that advice of zero does not make a hot loop.
+const ADVISED_MIN: Duration = Duration::from_millis(100);
+/// An ejection in a row is forgotten for each of this many `base` times in service.
+const FORGET_AFTER_BASES: u32 = 6;
+/// Doublings beyond this are cut by any sensible `max` anyway.
+const DOUBLINGS_MAX: u32 = 16;
 
 /// Parameters of ejection in one pool.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,3 +47,310 @@ pub struct Ejection {
     /// Spread of every ejection time as a share of it (0 to 1), always upwards.
     pub jitter: f64,
 }
+
+/// Why a backend rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// It answered 429.
+    RateLimited,
+    /// It failed several times in a row.
+    ConsecutiveFailures,
+    /// Too large a share of its attempts failed.
+    FailureShare,
+    /// It refuses our credential or deployment.
+    Misconfigured,
+}
+
+impl Reason {
+    /// Every reason, for tables and tests.
+    pub const ALL: [Self; 4] = [Self::RateLimited, Self::ConsecutiveFailures, Self::FailureShare, Self::Misconfigured];
+
+    /// Label in metrics and logs: a closed set.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::RateLimited => "rate_limited",
+            Self::ConsecutiveFailures => "consecutive_failures",
+            Self::FailureShare => "failure_share",
+            Self::Misconfigured => "misconfigured",
+        }
+    }
+}
+
+/// Where a backend stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// In service.
+    Open,
+    /// Set aside, for `reason`, until `until`; after that it waits for a trial.
+    Resting {
+        /// Why.
+        reason: Reason,
+        /// When a trial may start.
+        until: Moment,
+    },
+    /// One attempt is out on trial.
+    Trial {
+        /// What it rested for.
+        reason: Reason,
+        /// When the trial counts as lost.
+        until: Moment,
+    },
+}
+
+impl Standing {
+    /// Label in metrics and logs: a closed set.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Open => "in_service",
+            Self::Resting { .. } => "resting",
+            Self::Trial { .. } => "trial",
+        }
+    }
+}
+
+/// A change of standing worth a log line and a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Before.
+    pub from: Standing,
+    /// After.
+    pub to: Standing,
+}
+
+/// What one attempt reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// What it came to.
+    pub outcome: Outcome,
+    /// How long a 429 asks us to stay away.
+    pub advice: Option<Duration>,
+    /// When it started.
+    pub started: Moment,
+    /// The trial slot it held, by the lease that [`Machine::take_trial`] gave.
+    pub trial: Option<Moment>,
+    /// Its success was reported already, at its header.
+    pub accepted: bool,
+    /// The pool can spare this backend.
+    pub spare: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ejected {
+    reason: Reason,
+    until: Moment,
+    since: Moment,
+}
+
+/// The machine of one backend.
+#[derive(Clone, Debug, Default)]
+pub struct Machine {
+    /// End of the rest after a 429; kept past its time until a trial succeeds.
+    throttled: Option<Moment>,
+    /// The rest after failures; kept likewise.
+    ejected: Option<Ejected>,
+    /// When the trial under way counts as lost.
+    trial: Option<Moment>,
+    consecutive: u32,
+    /// Attempts and failures.
+    window: Window,
+    /// Failure ejections in a row.
+    row: u32,
+    /// When the backend last came back from a failure ejection.
+    returned: Moment,
+}
+
+impl Machine {
+    /// Where the backend stands at `now`.
+    #[must_use]
+    pub fn standing(&self, now: Moment) -> Standing {
+        let Some((reason, until)) = self.rest() else { return Standing::Open };
+        match self.trial {
+            Some(lease) if until <= now && lease > now => Standing::Trial { reason, until: lease },
+            _ => Standing::Resting { reason, until },
+        }
+    }
+
+    /// Whether it rests (or waits for its trial) because of failures that are not a refusal of us.
+    #[must_use]
+    pub fn is_failing(&self) -> bool {
+        self.ejected.is_some_and(|e| e.reason != Reason::Misconfigured)
+    }
+
+    /// The end of the rest after a 429; past or future, until a trial succeeds.
+    #[must_use]
+    pub const fn throttled_until(&self) -> Option<Moment> {
+        self.throttled
+    }
+
+    /// The end of the longest rest; past or future, until a trial succeeds.
+    #[must_use]
+    pub fn rest_until(&self) -> Option<Moment> {
+        self.rest().map(|(_, until)| until)
+    }
+
+    /// When the trial under way counts as lost.
+    #[must_use]
+    pub const fn trial_until(&self) -> Option<Moment> {
+        self.trial
+    }
+
+    /// Whether it was set aside for refusing our credential or deployment.
+    #[must_use]
+    pub fn is_misconfigured(&self) -> bool {
+        self.ejected.is_some_and(|e| e.reason == Reason::Misconfigured)
+    }
+
+    /// Failures in a row.
+    #[must_use]
+    pub const fn consecutive_failures(&self) -> u32 {
+        self.consecutive
+    }
+
+    /// Takes the trial slot when the rest is over and no trial is under way; the moment it counts as lost.
+    pub fn take_trial(&mut self, now: Moment) -> Option<Moment> {
+        match self.standing(now) {
+            Standing::Resting { until, .. } if until <= now => {
+                let lease = now.after(if self.ejected.is_some() { TRIAL_LEASE } else { TRIAL_LEASE_THROTTLED });
+                self.trial = Some(lease);
+                Some(lease)
+            }
+            _ => None,
+        }
+    }
+
+    /// Gives the trial slot back without a verdict.
+    ///
+    /// The slot is known by its lease: a trial that was given up for lost must not free its successor's slot.
+    pub fn return_trial(&mut self, lease: Moment) {
+        if self.trial == Some(lease) {
+            self.trial = None;
+        }
+    }
+
+    /// Lifts an ejection for misconfiguration: our credential changed.
+    pub fn forgive_misconfiguration(&mut self) {
+        if self.is_misconfigured() {
+            self.ejected = None;
+        }
+    }
+
+    /// Takes one attempt's report in.
+    pub fn record(&mut self, report: &Report, params: &Ejection, now: Moment, draw: u64) -> Option<Transition> {
+        let from = self.standing(now);
+        if let Some(lease) = report.trial {
+            self.return_trial(lease);
+        }
+        let mut chance = Chance::new(draw);
+        match report.outcome {
+            Outcome::RateLimited => self.throttle(report.advice, params, now, &mut chance),
+            outcome if outcome.is_misconfiguration() => {
+                self.set_aside(Reason::Misconfigured, params.misconfigured, params, now, &mut chance);
+            }
+            outcome if outcome.is_success() => self.succeed(report, params, now),
+            outcome if outcome.is_failure() => self.fail(report, params, now, &mut chance),
+            _ => {}
+        }
+        let to = self.standing(now);
+        let told = match (from, to) {
+            (Standing::Open, Standing::Open) | (Standing::Trial { .. }, Standing::Trial { .. }) => false,
+            (Standing::Resting { reason: a, until: x }, Standing::Resting { reason: b, until: y }) => a != b || y > x,
+            // A trial slot given back is no news; a trial that ends in a new rest is.
+            (Standing::Trial { .. }, Standing::Resting { until, .. }) => until > now,
+            _ => true,
+        };
+        told.then_some(Transition { from, to })
+    }
+
+    /// The rest in force: the one that ends later, where both are.
+    fn rest(&self) -> Option<(Reason, Moment)> {
+        let ejected = self.ejected.map(|e| (e.reason, e.until));
+        let throttled = self.throttled.map(|until| (Reason::RateLimited, until));
+        match (ejected, throttled) {
+            (Some(a), Some(b)) if b.1 > a.1 => Some(b),
+            (a, b) => a.or(b),
+        }
+    }
+
+    fn throttle(&mut self, advice: Option<Duration>, params: &Ejection, now: Moment, chance: &mut Chance) {
+        let rest = advice.unwrap_or(params.advised_default).max(ADVISED_MIN).min(params.advised_max);
+        let until = now.after(jittered(rest, params, chance));
+        self.throttled = Some(self.throttled.map_or(until, |standing| standing.max(until)));
+    }
+
+    fn set_aside(&mut self, reason: Reason, rest: Duration, params: &Ejection, now: Moment, chance: &mut Chance) {
+        self.ejected = Some(Ejected { reason, until: now.after(jittered(rest, params, chance)), since: now });
+        self.trial = None;
+        self.forget_counts();
+    }
+
+    fn succeed(&mut self, report: &Report, params: &Ejection, now: Moment) {
+        if report.accepted {
+            return;
+        }
+        let recent = self.ejected.is_none_or(|e| report.started >= e.since);
+        if report.trial.is_some() {
+            self.throttled = None;
+        }
+        if self.ejected.is_some() && recent {
+            // A trial, or an attempt made in need while it rested: either way it works again.
+            self.ejected = None;
+            self.trial = None;
+            self.returned = now;
+            self.forget_counts();
+        }
+        if recent {
+            self.consecutive = 0;
+            self.window.add([1, 0], params.window, now);
+        }
+    }
+
+    fn fail(&mut self, report: &Report, params: &Ejection, now: Moment, chance: &mut Chance) {
+        match self.ejected {
+            Some(e) if report.trial.is_some() => return self.eject(e.reason, params, now, chance),
+            // From before the ejection, or made in need during it: one ejection answers for them all.
+            Some(_) => return,
+            None => {}
+        }
+        self.consecutive = self.consecutive.saturating_add(1);
+        self.window.add([u32::from(!report.accepted), 1], params.window, now);
+        if let Some(reason) = self.grounds(params, now).filter(|_| report.spare) {
+            self.eject(reason, params, now, chance);
+        }
+    }
+
+    fn grounds(&self, params: &Ejection, now: Moment) -> Option<Reason> {
+        if params.failures > 0 && self.consecutive >= params.failures {
+            return Some(Reason::ConsecutiveFailures);
+        }
+        let [attempts, failures] = self.window.sums(params.window, now);
+        let enough = params.failure_share > 0.0 && attempts >= u64::from(params.attempts_min.max(1));
+        (enough && failures as f64 >= params.failure_share * attempts as f64).then_some(Reason::FailureShare)
+    }
+
+    fn eject(&mut self, reason: Reason, params: &Ejection, now: Moment, chance: &mut Chance) {
+        if self.ejected.is_none() {
+            let served = now.since(self.returned).as_micros();
+            let forget = params.base.saturating_mul(FORGET_AFTER_BASES).as_micros().max(1);
+            self.row = self.row.saturating_sub(u32::try_from(served / forget).unwrap_or(u32::MAX));
+        }
+        let rest = params.base.saturating_mul(1 << self.row.min(DOUBLINGS_MAX)).min(params.max);
+        self.row = self.row.saturating_add(1).min(DOUBLINGS_MAX);
+        // A refusal of us that turned into failures is a failure now.
+        let reason = if reason == Reason::Misconfigured { Reason::ConsecutiveFailures } else { reason };
+        self.set_aside(reason, rest, params, now, chance);
+    }
+
+    fn forget_counts(&mut self) {
+        self.consecutive = 0;
+        self.window.clear();
+    }
+}
+
+fn jittered(rest: Duration, params: &Ejection, chance: &mut Chance) -> Duration {
+    rest.saturating_add(rest.mul_f64(params.jitter.clamp(0.0, 1.0) * chance.share()))
+}
+
+#[cfg(test)]
+mod tests;

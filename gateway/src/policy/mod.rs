@@ -1,8 +1,11 @@
 //! Every decision, pure: time and chance are arguments, parameters are plain structs that `config` fills.
 
 pub mod budget;
+pub mod chance;
 pub mod eject;
 pub mod failover;
 pub mod health;
+pub mod latency;
 pub mod route;
 pub mod select;
+mod window;

@@ -1,1 +1,23 @@
-//! Live memory that survives a reload.
+//! Live memory that survives a reload: what is known of every backend, by our own [`BackendId`](crate::domain::BackendId).
+//!
+//! Decides nothing itself (that is `policy`), reads no clock, draws no number, logs nothing: moments and draws are
+//! arguments, changes are return values.
+
+mod addresses;
+mod backend;
+mod cells;
+mod gauges;
+mod memory;
+mod pool;
+mod registry;
+mod report;
+mod ticket;
+
+pub use addresses::Addresses;
+pub use backend::BackendState;
+pub use gauges::{Gauges, Presence};
+pub use memory::{BodyMemory, Reservation};
+pub use pool::{Budget, Pick, PoolState, Tried};
+pub use registry::{Fleet, Registry};
+pub use report::BackendReport;
+pub use ticket::Ticket;

@@ -1,0 +1,241 @@
+//! The ejection machine, outcome by outcome.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests may panic")]
+
+use super::*;
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn at(millis: u64) -> Moment {
+    Moment::from_micros(millis * 1000)
+}
+
+fn params() -> Ejection {
+    Ejection {
+        failures: 5,
+        failure_share: 0.5,
+        attempts_min: 20,
+        window: secs(10),
+        base: secs(10),
+        max: secs(300),
+        share_max: 0.5,
+        advised_default: secs(10),
+        advised_max: secs(600),
+        misconfigured: secs(60),
+        jitter: 0.0,
+    }
+}
+
+const fn report(outcome: Outcome, started: Moment) -> Report {
+    Report { outcome, advice: None, started, trial: None, accepted: false, spare: true }
+}
+
+/// One machine and its clock in milliseconds.
+#[derive(Default)]
+struct Bench {
+    machine: Machine,
+    now: u64,
+}
+
+impl Bench {
+    fn send(&mut self, outcome: Outcome) -> Option<Transition> {
+        self.tell(&report(outcome, at(self.now)))
+    }
+
+    fn tell(&mut self, report: &Report) -> Option<Transition> {
+        self.machine.record(report, &params(), at(self.now), 1)
+    }
+
+    fn throttled(&mut self, advice: u64) -> Option<Transition> {
+        let advice = Some(Duration::from_millis(advice));
+        self.tell(&Report { advice, ..report(Outcome::RateLimited, at(self.now)) })
+    }
+
+    fn trial(&mut self, outcome: Outcome) -> Option<Transition> {
+        let lease = self.machine.take_trial(at(self.now)).unwrap();
+        self.tell(&Report { trial: Some(lease), ..report(outcome, at(self.now)) })
+    }
+
+    fn fail_five(&mut self) {
+        for _ in 0..5 {
+            let _ = self.send(Outcome::ServerError);
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        self.machine.standing(at(self.now))
+    }
+}
+
+const fn resting(reason: Reason, until: u64) -> Standing {
+    Standing::Resting { reason, until: Moment::from_micros(until * 1000) }
+}
+
+#[test]
+fn five_failures_in_a_row_eject_and_a_success_between_does_not() {
+    let mut bench = Bench::default();
+    for outcome in [Outcome::ServerError, Outcome::ConnectFailed, Outcome::TimedOut, Outcome::BrokenEarly] {
+        assert_eq!(bench.send(outcome), None);
+    }
+    assert_eq!(bench.send(Outcome::ClientError), None, "a 400 proves that it works");
+    for _ in 0..4 {
+        assert_eq!(bench.send(Outcome::BrokenLate), None);
+    }
+    let told = bench.send(Outcome::ServerError).unwrap();
+    assert_eq!((told.from, told.to), (Standing::Open, resting(Reason::ConsecutiveFailures, 10_000)));
+}
+
+#[test]
+fn half_of_twenty_failing_ejects() {
+    let mut bench = Bench::default();
+    for round in 0..10 {
+        bench.now += 100;
+        assert_eq!(bench.send(Outcome::Served), None, "round {round}");
+        let told = bench.send(Outcome::ServerError);
+        assert_eq!(told.is_some(), round == 9, "round {round}");
+    }
+    assert!(matches!(bench.standing(), Standing::Resting { reason: Reason::FailureShare, .. }));
+}
+
+#[test]
+fn a_429_rests_for_its_advice_and_is_neutral_for_failures() {
+    let mut bench = Bench::default();
+    for _ in 0..4 {
+        let _ = bench.send(Outcome::ServerError);
+    }
+    assert_eq!(bench.throttled(2_000).unwrap().to, resting(Reason::RateLimited, 2_000));
+    assert_eq!(bench.machine.consecutive_failures(), 4);
+    assert_eq!(bench.throttled(500), None, "a shorter rest never shortens a longer one");
+    assert_eq!(bench.machine.take_trial(at(1_999)), None, "not hit before its time");
+    bench.now = 2_000;
+    assert_eq!(bench.trial(Outcome::Served).unwrap().to, Standing::Open);
+    assert_eq!(bench.machine.consecutive_failures(), 0);
+}
+
+#[test]
+fn advice_is_bounded_both_ways_and_has_a_default() {
+    for (advice, rest) in [(None, 10_000), (Some(secs(0)), 100), (Some(secs(86_400)), 600_000)] {
+        let mut bench = Bench::default();
+        let told = bench.tell(&Report { advice, ..report(Outcome::RateLimited, at(0)) }).unwrap();
+        assert_eq!(told.to, resting(Reason::RateLimited, rest));
+    }
+}
+
+#[test]
+fn jitter_only_lengthens() {
+    let params = Ejection { jitter: 0.1, ..params() };
+    for draw in 0..500 {
+        let mut machine = Machine::default();
+        let told = machine.record(&report(Outcome::RateLimited, at(0)), &params, at(0), draw).unwrap();
+        let Standing::Resting { until, .. } = told.to else { panic!("rests") };
+        assert!((at(10_000)..=at(11_000)).contains(&until));
+    }
+}
+
+#[test]
+fn one_trial_at_a_time_and_a_lost_one_expires() {
+    let mut bench = Bench::default();
+    bench.fail_five();
+    bench.now = 10_000;
+    assert!(bench.machine.take_trial(at(bench.now)).is_some());
+    assert!(matches!(bench.standing(), Standing::Trial { .. }));
+    assert_eq!(bench.machine.take_trial(at(bench.now)), None);
+    bench.now += 10_000;
+    assert!(bench.machine.take_trial(at(bench.now)).is_some(), "the lease has run out");
+}
+
+#[test]
+fn a_trial_that_says_nothing_gives_its_slot_back() {
+    for outcome in [Outcome::ClientGone, Outcome::RateLimited] {
+        let mut bench = Bench::default();
+        bench.fail_five();
+        bench.now = 10_000;
+        let _ = bench.trial(outcome);
+        bench.now = 30_000;
+        assert!(bench.machine.is_failing(), "{outcome:?} is no success");
+        assert!(bench.machine.take_trial(at(bench.now)).is_some(), "{outcome:?}");
+    }
+}
+
+#[test]
+fn failed_trials_double_the_rest_up_to_its_maximum() {
+    let mut bench = Bench::default();
+    bench.fail_five();
+    let mut rests = Vec::new();
+    for _ in 0..7 {
+        let Standing::Resting { until, .. } = bench.standing() else { panic!("rests") };
+        rests.push(at(bench.now).until(until).as_secs());
+        bench.now = until.as_micros() / 1000;
+        let _ = bench.trial(Outcome::TimedOut);
+    }
+    assert_eq!(rests, [10, 20, 40, 80, 160, 300, 300]);
+}
+
+#[test]
+fn a_long_good_time_forgets_the_doubling() {
+    let rest_after_service = |millis: u64| {
+        let mut bench = Bench::default();
+        bench.fail_five();
+        bench.now = 10_000;
+        let _ = bench.trial(Outcome::Served);
+        bench.now += millis;
+        bench.fail_five();
+        let Standing::Resting { until, .. } = bench.standing() else { panic!("rests") };
+        at(bench.now).until(until).as_secs()
+    };
+    assert_eq!([rest_after_service(1_000), rest_after_service(60_000)], [20, 10]);
+}
+
+#[test]
+fn outcomes_of_older_attempts_change_nothing() {
+    let mut bench = Bench { now: 1_000, ..Bench::default() };
+    bench.fail_five();
+    bench.now = 2_000;
+    for outcome in [Outcome::TimedOut, Outcome::Served] {
+        assert_eq!(bench.tell(&report(outcome, at(500))), None, "{outcome:?} started before the ejection");
+    }
+    assert_eq!(bench.standing(), resting(Reason::ConsecutiveFailures, 11_000));
+    assert_eq!(bench.send(Outcome::ServerError), None, "made in need during the rest: not counted twice");
+    assert_eq!(bench.send(Outcome::Served).unwrap().to, Standing::Open, "made in need and served: it works");
+}
+
+#[test]
+fn a_success_before_the_429s_time_does_not_end_that_rest() {
+    let mut bench = Bench::default();
+    let _ = bench.throttled(5_000);
+    assert_eq!(bench.send(Outcome::Served), None);
+    assert_eq!(bench.standing(), resting(Reason::RateLimited, 5_000));
+}
+
+#[test]
+fn a_pool_that_cannot_spare_it_keeps_it() {
+    let mut bench = Bench::default();
+    for _ in 0..9 {
+        assert_eq!(bench.tell(&Report { spare: false, ..report(Outcome::ServerError, at(0)) }), None);
+    }
+    assert!(bench.send(Outcome::ServerError).is_some(), "ejected as soon as it can be spared");
+}
+
+#[test]
+fn refusing_us_sets_aside_at_once() {
+    for outcome in [Outcome::BackendDenied, Outcome::DeploymentMissing] {
+        let mut bench = Bench::default();
+        let told = bench.tell(&Report { spare: false, ..report(outcome, at(0)) }).unwrap();
+        assert_eq!(told.to, resting(Reason::Misconfigured, 60_000));
+        assert!(!bench.machine.is_failing(), "never used in need");
+        bench.machine.forgive_misconfiguration();
+        assert_eq!(bench.standing(), Standing::Open);
+    }
+}
+
+#[test]
+fn a_break_after_the_header_counts_as_a_failure_of_the_same_attempt() {
+    let mut bench = Bench::default();
+    let mut told = None;
+    for _ in 0..20 {
+        let _ = bench.send(Outcome::Served);
+        told = bench.tell(&Report { accepted: true, ..report(Outcome::BrokenLate, at(0)) });
+    }
+    assert!(matches!(told.unwrap().to, Standing::Resting { reason: Reason::FailureShare, .. }));
+}

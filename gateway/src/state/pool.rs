@@ -1,0 +1,354 @@
+//! Live state of one pool: which backends may take the next attempt, and the pick among them. The choice itself is
+//! `policy::select`; this file only says who stands for it.
+
+use super::backend::{BackendState, Rest};
+use super::ticket::Ticket;
+use crate::config::snapshot;
+use crate::domain::{Moment, PoolName, Region};
+use crate::policy::budget::{RetryBudget, Spending};
+use crate::policy::eject::Ejection;
+use crate::policy::failover::Failover;
+use crate::policy::select::{CANDIDATES_MAX, Candidate, Selection, choose};
+use parking_lot::Mutex;
+use std::sync::Arc;
+
+/// Pools up to this size are gathered into a smaller array.
+const SMALL_POOL: usize = 8;
+
+/// The backends that one request has tried, by their index in the pool.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tried(u64);
+
+impl Tried {
+    /// None yet.
+    pub const NONE: Self = Self(0);
+
+    /// These and the backend at `index`.
+    #[must_use]
+    pub const fn with(self, index: usize) -> Self {
+        Self(self.0 | bit(index))
+    }
+
+    /// Whether the backend at `index` was tried.
+    #[must_use]
+    pub const fn contains(self, index: usize) -> bool {
+        self.0 & bit(index) != 0
+    }
+
+    /// Whether nothing was tried.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// How many were tried.
+    #[must_use]
+    pub const fn count(self) -> u32 {
+        self.0.count_ones()
+    }
+}
+
+/// What a pick came to.
+#[derive(Debug)]
+pub enum Pick {
+    /// Attempt this backend.
+    Attempt(Ticket),
+    /// Nothing was tried, and every backend that could serve rests after a 429.
+    AllThrottled {
+        /// The soonest return of one of them.
+        soonest: Moment,
+    },
+    /// No backend may take an attempt.
+    None {
+        /// The soonest return of one that rests.
+        soonest: Option<Moment>,
+    },
+}
+
+/// Live state of one pool, as one snapshot sees it. Clones share it.
+#[derive(Clone, Debug)]
+pub struct PoolState {
+    pub(super) core: Arc<PoolCore>,
+}
+
+#[derive(Debug)]
+pub(super) struct PoolCore {
+    pub(super) name: PoolName,
+    pub(super) selection: Selection,
+    pub(super) ejection: Ejection,
+    pub(super) failover: Failover,
+    pub(super) members: Box<[Member]>,
+    pub(super) shared: Arc<PoolShared>,
+}
+
+/// One backend with what selection needs of its configuration.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) state: Arc<BackendState>,
+    pub(super) region: Region,
+    pub(super) enabled: bool,
+    pub(super) priority: u32,
+    pub(super) weight: u32,
+    pub(super) distance_km: Option<f64>,
+}
+
+/// What a pool keeps over reloads besides its backends.
+#[derive(Debug, Default)]
+pub(super) struct PoolShared {
+    budget: Mutex<RetryBudget>,
+    /// Held while a failure is recorded, so that two ejections at once cannot both be the last one allowed.
+    pub(super) ejecting: Mutex<()>,
+}
+
+/// A pool's retry budget. Tickets pay into it and draw from it themselves; callers only ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget<'a>(&'a PoolCore);
+
+/// Who may take an attempt, as bit masks over the pool's backends.
+#[derive(Clone, Copy, Debug, Default)]
+struct Survey {
+    /// Enabled, with an address, probe-healthy, not resting, not silent, not tried.
+    eligible: u64,
+    /// The same, but silent.
+    silent: u64,
+    /// Not tried, held back by failures alone.
+    failing: u64,
+    /// Not tried, held back by probes (and perhaps failures) alone.
+    unhealthy: u64,
+    /// Enabled backends.
+    enabled: u32,
+    /// Of these, held back neither by failures nor by probes.
+    sound: u32,
+    /// Of these, able to take an attempt now, tried or not.
+    in_service: u32,
+    /// Of the enabled ones, probe-healthy.
+    probe_healthy: u32,
+    /// Soonest return after a 429; after anything.
+    throttled_soonest: Option<Moment>,
+    soonest: Option<Moment>,
+}
+
+impl PoolState {
+    pub(super) fn new(pool: &snapshot::Pool, states: Vec<Arc<BackendState>>, shared: Arc<PoolShared>) -> Self {
+        let members = pool.backends.iter().zip(states).map(|(backend, state)| Member {
+            state,
+            region: backend.region.clone(),
+            enabled: backend.enabled,
+            priority: backend.priority,
+            weight: backend.weight,
+            distance_km: backend.distance_km,
+        });
+        let core = PoolCore {
+            name: pool.name.clone(),
+            selection: pool.selection.clone(),
+            ejection: pool.ejection.clone(),
+            failover: pool.failover.clone(),
+            members: members.take(CANDIDATES_MAX).collect(),
+            shared,
+        };
+        Self { core: Arc::new(core) }
+    }
+
+    /// Picks a backend for the next attempt of a request that has tried `tried`.
+    ///
+    /// In order: eligible ones of the best tier; silent ones; in need (no backend of the pool is in service, or the sound
+    /// ones are below the panic threshold) those that only failures hold back, then, with fail-open and no backend
+    /// probe-healthy, those that probes hold back. Never one that rests after a 429, refuses us, or is switched off.
+    #[must_use]
+    pub fn pick(&self, tried: Tried, now: Moment, draw: u64) -> Pick {
+        let mut closed = tried;
+        // Another thread may take a trial slot between the survey and the pick; each round closes one backend at least.
+        for _ in 0..=self.core.members.len() {
+            let survey = self.survey(closed, now);
+            let usable = survey.usable(&self.core.selection);
+            if usable == 0 {
+                break;
+            }
+            let chosen = if self.core.members.len() <= SMALL_POOL {
+                self.choose_of::<SMALL_POOL>(usable, now, draw)
+            } else {
+                self.choose_of::<CANDIDATES_MAX>(usable, now, draw)
+            };
+            let Some(index) = chosen else { break };
+            if let Some(ticket) = Ticket::open(&self.core, index, tried, now) {
+                return Pick::Attempt(ticket);
+            }
+            closed = closed.with(index);
+        }
+        let survey = self.survey(tried, now);
+        match survey.throttled_soonest {
+            Some(soonest) if tried.is_empty() => Pick::AllThrottled { soonest },
+            _ => Pick::None { soonest: survey.soonest },
+        }
+    }
+
+    /// Whether a pick would find a backend.
+    #[must_use]
+    pub fn has_eligible(&self, tried: Tried, now: Moment) -> bool {
+        self.survey(tried, now).usable(&self.core.selection) != 0
+    }
+
+    /// Backends in service: eligible for a request that has tried nothing, the silent ones included.
+    #[must_use]
+    pub fn eligible_count(&self, now: Moment) -> usize {
+        let survey = self.survey(Tried::NONE, now);
+        usize::try_from((survey.eligible | survey.silent).count_ones()).unwrap_or(usize::MAX)
+    }
+
+    /// The soonest return of a backend that rests.
+    #[must_use]
+    pub fn soonest(&self, now: Moment) -> Option<Moment> {
+        self.survey(Tried::NONE, now).soonest
+    }
+
+    /// Its retry budget.
+    #[must_use]
+    pub fn budget(&self) -> Budget<'_> {
+        Budget(&self.core)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &PoolName {
+        &self.core.name
+    }
+
+    /// State of the backend at `index` of the snapshot's list.
+    #[must_use]
+    pub fn backend(&self, index: usize) -> Option<&Arc<BackendState>> {
+        self.core.members.get(index).map(|member| &member.state)
+    }
+
+    /// States of all backends, in the snapshot's order.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<BackendState>> {
+        self.core.members.iter().map(|member| &member.state)
+    }
+
+    fn survey(&self, tried: Tried, now: Moment) -> Survey {
+        let mut survey = Survey::default();
+        for (index, member) in self.core.members.iter().enumerate() {
+            if member.enabled {
+                survey.count(index, member, tried.contains(index), now);
+            }
+        }
+        survey
+    }
+
+    fn choose_of<const N: usize>(&self, usable: u64, now: Moment, draw: u64) -> Option<usize> {
+        let mut candidates = [Candidate::NEUTRAL; N];
+        let mut indexes = [0_usize; N];
+        let mut count = 0;
+        let marked = self.core.members.iter().enumerate().filter(|(index, _)| usable & bit(*index) != 0);
+        for ((index, member), (candidate, slot)) in marked.zip(candidates.iter_mut().zip(indexes.iter_mut())) {
+            let Member { state, priority, weight, distance_km, .. } = member;
+            *candidate = state.candidate(*priority, *weight, *distance_km, now);
+            candidate.share = state.share(self.core.selection.slow_start, now);
+            *slot = index;
+            count += 1;
+        }
+        let chosen = choose(candidates.get(..count)?, &self.core.selection, draw)?;
+        indexes.get(chosen).copied()
+    }
+}
+
+impl Survey {
+    fn count(&mut self, index: usize, member: &Member, tried: bool, now: Moment) {
+        let state = &member.state;
+        self.enabled += 1;
+        let healthy = state.is_probe_healthy();
+        self.probe_healthy += u32::from(healthy);
+        let rest = state.rest(now);
+        self.sound += u32::from(healthy && matches!(rest, Rest::None | Rest::TrialFree | Rest::Throttled { .. }));
+        let until = match rest {
+            Rest::None | Rest::TrialFree => None,
+            Rest::Throttled { until } | Rest::Failing { until } | Rest::Misconfigured { until } => Some(until),
+        };
+        if state.addresses().count() == 0 {
+            return;
+        }
+        if healthy && !tried {
+            self.soonest = sooner(self.soonest, until);
+            if let Rest::Throttled { until } = rest {
+                self.throttled_soonest = sooner(self.throttled_soonest, Some(until));
+            }
+        }
+        let mark = if tried { 0 } else { bit(index) };
+        match rest {
+            Rest::Throttled { .. } | Rest::Misconfigured { .. } => {}
+            _ if !healthy => self.unhealthy |= mark,
+            Rest::Failing { .. } => self.failing |= mark,
+            Rest::None | Rest::TrialFree => {
+                self.in_service += 1;
+                let set = if state.is_silent(now) { &mut self.silent } else { &mut self.eligible };
+                *set |= mark;
+            }
+        }
+    }
+
+    /// The backends that may take the next attempt, in the order of [`PoolState::pick`].
+    fn usable(&self, selection: &Selection) -> u64 {
+        if f64::from(self.sound) < selection.panic_threshold * f64::from(self.enabled) {
+            let all = self.eligible | self.failing | self.unhealthy;
+            if all != 0 {
+                return all;
+            }
+        }
+        if self.eligible != 0 {
+            return self.eligible;
+        }
+        if self.silent != 0 {
+            return self.silent;
+        }
+        if self.in_service > 0 {
+            return 0;
+        }
+        if self.failing != 0 {
+            return self.failing;
+        }
+        if selection.fail_open && self.probe_healthy == 0 { self.unhealthy } else { 0 }
+    }
+}
+
+impl Budget<'_> {
+    /// Whether the pool's budget grants one more failover. The ticket of that attempt draws it.
+    #[must_use]
+    pub fn grants(&self, now: Moment) -> bool {
+        let Failover { budget, budget_min, .. } = self.0.failover;
+        self.0.shared.budget.lock().grants(budget, budget_min, now)
+    }
+}
+
+impl PoolCore {
+    /// A request's first attempt pays in, every further one draws.
+    pub(super) fn account(&self, failover: bool, now: Moment) {
+        let mut budget = self.shared.budget.lock();
+        if failover { budget.withdraw() } else { budget.deposit(now) }
+    }
+
+    pub(super) fn settle(&self, spending: Spending, now: Moment) {
+        self.shared.budget.lock().settle(spending, now);
+    }
+
+    /// Whether failures may eject the backend at `index`: the share of the pool that failures hold back stays within its
+    /// limit, or it is the first one where there are at least two.
+    pub(super) fn can_spare(&self, index: usize) -> bool {
+        let enabled = self.members.iter().filter(|m| m.enabled).count();
+        let others = self.members.iter().enumerate().filter(|(i, m)| *i != index && m.enabled && m.state.is_failing());
+        let failing = others.count();
+        enabled > 1 && (failing == 0 || (failing + 1) as f64 <= self.ejection.share_max * enabled as f64)
+    }
+}
+
+const fn bit(index: usize) -> u64 {
+    if index < CANDIDATES_MAX { 1 << index } else { 0 }
+}
+
+fn sooner(a: Option<Moment>, b: Option<Moment>) -> Option<Moment> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,105 @@
+//! All backends' state by [`BackendId`], kept over reloads, and its binding to a snapshot. Never reads a file.
+
+use super::addresses::Addresses;
+use super::backend::BackendState;
+use super::pool::{PoolShared, PoolState};
+use crate::config::snapshot::{Auth, Backend, BaseUrl, Snapshot};
+use crate::domain::{BackendId, DeploymentName, PoolName};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// State of every backend that some snapshot in use names.
+#[derive(Debug, Default)]
+pub struct Registry {
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    backends: HashMap<BackendId, Entry>,
+    pools: HashMap<PoolName, Arc<PoolShared>>,
+}
+
+/// A backend's state, and the configuration that it was learned under.
+#[derive(Debug)]
+struct Entry {
+    state: Arc<BackendState>,
+    url: BaseUrl,
+    deployment: Option<DeploymentName>,
+    auth: Auth,
+}
+
+/// A snapshot together with the live state of its pools, in the same order.
+#[derive(Debug)]
+pub struct Fleet {
+    /// The configuration.
+    pub snapshot: Arc<Snapshot>,
+    /// State of `snapshot.pools`, index by index.
+    pub pools: Vec<PoolState>,
+}
+
+impl Registry {
+    /// Binds `snapshot` to the state that is known, makes what is missing, and forgets what neither this snapshot nor an
+    /// attempt under way uses.
+    ///
+    /// A backend whose URL or deployment changed is another backend and starts anew; one whose credential changed keeps
+    /// its state but for a refusal of the old credential.
+    #[must_use]
+    pub fn bind(&self, snapshot: Arc<Snapshot>) -> Arc<Fleet> {
+        let mut entries = self.entries.lock();
+        let pools = snapshot.pools.iter().map(|pool| {
+            let shared = Arc::clone(entries.pools.entry(pool.name.clone()).or_default());
+            let states = pool.backends.iter().map(|backend| entries.state_of(backend)).collect::<Vec<_>>();
+            if pool.probe.is_none() {
+                states.iter().for_each(|state| state.forget_probes());
+            }
+            PoolState::new(pool, states, shared)
+        });
+        let pools = pools.collect();
+        let fleet = Arc::new(Fleet { snapshot, pools });
+        // What the new fleet holds has a second owner by now; so has what an old one still in use holds.
+        entries.backends.retain(|_, entry| Arc::strong_count(&entry.state) > 1);
+        entries.pools.retain(|_, shared| Arc::strong_count(shared) > 1);
+        fleet
+    }
+
+    /// How many backends are known.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.lock().backends.len()
+    }
+
+    /// Whether none is known.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Entries {
+    fn state_of(&mut self, backend: &Backend) -> Arc<BackendState> {
+        let known = self.backends.get_mut(&backend.id);
+        if let Some(entry) = known.filter(|e| e.url == backend.url && e.deployment == backend.deployment) {
+            if entry.auth != backend.auth {
+                entry.auth = backend.auth.clone();
+                entry.state.forgive_misconfiguration();
+            }
+            return Arc::clone(&entry.state);
+        }
+        let addresses = Addresses::of_host(&backend.url.host, backend.url.port);
+        let same_host = |e: &&Entry| e.url.host == backend.url.host && e.url.port == backend.url.port;
+        if let Some(entry) = self.backends.get(&backend.id).filter(same_host) {
+            addresses.replace(entry.state.addresses().all());
+        }
+        let state = Arc::new(BackendState::new(backend.id.clone(), addresses));
+        let entry = Entry {
+            state: Arc::clone(&state),
+            url: backend.url.clone(),
+            deployment: backend.deployment.clone(),
+            auth: backend.auth.clone(),
+        };
+        self.backends.insert(backend.id.clone(), entry);
+        state
+    }
+}

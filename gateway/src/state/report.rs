@@ -1,0 +1,116 @@
+//! The fleet as the admin page shows it. Only reads.
+
+use super::backend::BackendState;
+use super::pool::Member;
+use super::registry::Fleet;
+use crate::domain::Moment;
+use crate::policy::eject::Standing;
+use serde::Serialize;
+use std::time::Duration;
+
+/// One backend, as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BackendReport {
+    /// Its pool.
+    pub pool: String,
+    /// Its name.
+    pub backend: String,
+    /// Its region.
+    pub region: String,
+    /// Lower first.
+    pub priority: u32,
+    /// Share inside the band.
+    pub weight: u32,
+    /// Operator's switch.
+    pub enabled: bool,
+    /// `in_service`, `resting`, `trial`, `silent`, `unhealthy`, `unresolved` or `disabled`.
+    pub state: &'static str,
+    /// Why it rests.
+    pub why: Option<&'static str>,
+    /// Milliseconds until it may come back; zero: it waits for its trial.
+    pub until_ms: Option<u64>,
+    /// Attempts in flight.
+    pub in_flight: u32,
+    /// Of these, waiting for their first byte.
+    pub waiting: u32,
+    /// Smoothed time to first byte.
+    pub ttfb_ms: Option<f64>,
+    /// Smoothed round trip of probes.
+    pub rtt_ms: Option<f64>,
+    /// Great-circle distance from the home region.
+    pub distance_km: Option<f64>,
+    /// Resolved addresses.
+    pub addresses: usize,
+    /// Failures in a row.
+    pub consecutive_failures: u32,
+    /// What probes say.
+    pub probe_healthy: bool,
+    /// Slow-start share of its weight, 0.1 to 1.
+    pub share: f32,
+    /// Recent failures, decaying.
+    pub penalty: f32,
+}
+
+impl Fleet {
+    /// Every backend, pool by pool, in the order of the file.
+    #[must_use]
+    pub fn report(&self, now: Moment) -> Vec<BackendReport> {
+        let describe = |pool: &super::PoolState| {
+            let slow_start = pool.core.selection.slow_start;
+            pool.core.members.iter().map(|member| describe(member, slow_start, now)).collect::<Vec<_>>()
+        };
+        self.pools.iter().flat_map(describe).collect()
+    }
+}
+
+fn describe(member: &Member, slow_start: Duration, now: Moment) -> BackendReport {
+    let state = &member.state;
+    let standing = state.standing(now);
+    let (why, until) = match standing {
+        Standing::Open => (None, None),
+        Standing::Resting { reason, until } | Standing::Trial { reason, until } => {
+            (Some(reason.label()), Some(now.until(until)))
+        }
+    };
+    BackendReport {
+        pool: state.id().pool.to_string(),
+        backend: state.id().backend.to_string(),
+        region: member.region.to_string(),
+        priority: member.priority,
+        weight: member.weight,
+        enabled: member.enabled,
+        state: label(member.enabled, state, standing, now),
+        why,
+        until_ms: until.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        in_flight: state.in_flight(),
+        waiting: state.waiting(),
+        ttfb_ms: state.ttfb().map(millis),
+        rtt_ms: state.rtt().map(millis),
+        distance_km: member.distance_km,
+        addresses: state.addresses().count(),
+        consecutive_failures: state.consecutive_failures(),
+        probe_healthy: state.is_probe_healthy(),
+        share: state.share(slow_start, now),
+        penalty: state.penalty(now),
+    }
+}
+
+fn label(enabled: bool, state: &BackendState, standing: Standing, now: Moment) -> &'static str {
+    if !enabled {
+        "disabled"
+    } else if state.addresses().count() == 0 {
+        "unresolved"
+    } else if standing != Standing::Open {
+        standing.label()
+    } else if !state.is_probe_healthy() {
+        "unhealthy"
+    } else if state.is_silent(now) {
+        "silent"
+    } else {
+        Standing::Open.label()
+    }
+}
+
+fn millis(value: Duration) -> f64 {
+    value.as_secs_f64() * 1e3
+}

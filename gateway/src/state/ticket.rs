@@ -1,0 +1,153 @@
+//! One attempt's hold on one backend. Counts it in, gives everything back on drop, reports its outcome once.
+
+use super::backend::{BackendState, Rest};
+use super::pool::{PoolCore, Tried};
+use crate::domain::{Moment, Outcome, Region};
+use crate::policy::budget::Spending;
+use crate::policy::eject::{Report, Transition};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One attempt under way. Dropping it without [`Ticket::finish`] is neutral: nothing is learned, everything is given back.
+#[derive(Debug)]
+pub struct Ticket {
+    core: Arc<PoolCore>,
+    state: Arc<BackendState>,
+    index: usize,
+    started: Moment,
+    /// Lease of the trial slot it holds.
+    trial: Option<Moment>,
+    waiting: bool,
+    /// It drew from the retry budget and has not settled.
+    drawn: bool,
+    /// Its success was reported at its header.
+    accepted: bool,
+    finished: bool,
+}
+
+impl Ticket {
+    /// Counts an attempt in; `None` when another thread took the trial slot first.
+    pub(super) fn open(core: &Arc<PoolCore>, index: usize, tried: Tried, now: Moment) -> Option<Self> {
+        let state = Arc::clone(&core.members.get(index)?.state);
+        let trial = match state.rest(now) {
+            Rest::TrialFree => Some(state.take_trial(now)?),
+            // Used in need: without the slot, so that it can never hold up a trial.
+            Rest::None | Rest::Failing { .. } => None,
+            Rest::Throttled { .. } | Rest::Misconfigured { .. } => return None,
+        };
+        state.enter(now);
+        let drawn = !tried.is_empty();
+        core.account(drawn, now);
+        let core = Arc::clone(core);
+        Some(Self { core, state, index, started: now, trial, waiting: true, drawn, accepted: false, finished: false })
+    }
+
+    /// Index of the backend in its pool.
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The backend's state.
+    #[must_use]
+    pub const fn state(&self) -> &Arc<BackendState> {
+        &self.state
+    }
+
+    /// The backend's region.
+    #[must_use]
+    pub fn region(&self) -> Option<&Region> {
+        self.core.members.get(self.index).map(|member| &member.region)
+    }
+
+    /// When the attempt started.
+    #[must_use]
+    pub const fn started(&self) -> Moment {
+        self.started
+    }
+
+    /// Whether it is the one trial of a backend that rested.
+    #[must_use]
+    pub const fn is_trial(&self) -> bool {
+        self.trial.is_some()
+    }
+
+    /// The response header came, whatever it says. `measured` when its time compares with others' (a served stream);
+    /// errors and answers that do not stream do not.
+    pub fn first_byte(&mut self, now: Moment, measured: bool) {
+        if std::mem::take(&mut self.waiting) {
+            self.state.stop_waiting();
+            self.state.heard(now.since(self.started), measured, now);
+        }
+    }
+
+    /// The header is a success: reported now, not when a long answer ends, so that a trial and the counters do not wait
+    /// for it. [`Ticket::finish`] still follows.
+    pub fn accept(&mut self, now: Moment, draw: u64) -> Option<Transition> {
+        if self.accepted || self.finished {
+            return None;
+        }
+        let transition = self.report(Outcome::Served, None, now, draw);
+        self.accepted = true;
+        transition
+    }
+
+    /// The attempt came to `outcome`; a 429 came with `advice`. Only the first call counts.
+    pub fn finish(&mut self, outcome: Outcome, advice: Option<Duration>, now: Moment, draw: u64) -> Option<Transition> {
+        if self.finished {
+            return None;
+        }
+        let transition = self.report(outcome, advice, now, draw);
+        self.release();
+        transition
+    }
+
+    fn report(&mut self, outcome: Outcome, advice: Option<Duration>, now: Moment, draw: u64) -> Option<Transition> {
+        if std::mem::take(&mut self.drawn) {
+            self.core.settle(spending(outcome), now);
+        }
+        let _turn = outcome.is_failure().then(|| self.core.shared.ejecting.lock());
+        let report = Report {
+            outcome,
+            advice,
+            started: self.started,
+            trial: self.trial.take(),
+            accepted: self.accepted,
+            spare: outcome.is_failure() && self.core.can_spare(self.index),
+        };
+        self.state.record(&report, &self.core.ejection, now, draw)
+    }
+
+    fn release(&mut self) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        if std::mem::take(&mut self.waiting) {
+            self.state.stop_waiting();
+        }
+        self.state.leave();
+        if let Some(lease) = self.trial.take() {
+            self.state.return_trial(lease);
+        }
+        if std::mem::take(&mut self.drawn) {
+            // Forgetting needs no moment: it touches no window.
+            self.core.settle(Spending::Forget, self.started);
+        }
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+const fn spending(outcome: Outcome) -> Spending {
+    if outcome.is_success() {
+        Spending::Refund
+    } else if matches!(outcome, Outcome::ClientGone) {
+        Spending::Forget
+    } else {
+        Spending::Charge
+    }
+}
