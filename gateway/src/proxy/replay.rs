@@ -144,7 +144,7 @@ impl Clock {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the deadlines of the wrapper live on tokio's clock")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 

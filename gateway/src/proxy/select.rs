@@ -1,6 +1,7 @@
 //! Station 7, select: open the next attempt on the backend that `state` picks, and say how to reach it.
 
 use super::context::{Admission, Attempts, Current, RequestContext};
+use super::live::LiveBackend;
 use crate::config::snapshot::{Backend, Pool};
 use crate::domain::{Fault, Moment};
 use crate::state::{Pick, PoolState, Ticket};
@@ -21,7 +22,8 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     if let Some(current) = attempts.current.as_mut().filter(|c| c.fresh) {
         // A stale keep-alive connection: the same attempt again, on a new connection.
         let backend = spec.backends.get(current.backend).ok_or(Fault::Internal)?;
-        return peer(spec, backend, &current.ticket, true).ok_or(Fault::Internal);
+        let bound = live.pools.get(admission.pool).and_then(|p| p.backends.get(current.backend)).ok_or(Fault::Internal)?;
+        return peer((spec, backend, bound), &current.ticket, true).ok_or(Fault::Internal);
     }
     let ticket = match attempts.next.take() {
         Some(ticket) => ticket,
@@ -29,15 +31,12 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     };
     let index = ticket.index();
     let backend = spec.backends.get(index).ok_or(Fault::Internal)?;
-    let peer = peer(spec, backend, &ticket, false).ok_or(Fault::NoBackend { retry_after: RETRY_AFTER })?;
-    if attempts.count == 0 {
-        pool.budget().deposit(now);
-    }
-    if let Some(meters) = live.pools.get(admission.pool).and_then(|p| p.backends.get(index)) {
-        meters.in_flight.inc();
-    }
+    let bound = live.pools.get(admission.pool).and_then(|p| p.backends.get(index)).ok_or(Fault::Internal)?;
+    let peer =
+        peer((spec, backend, bound), &ticket, false).ok_or(Fault::NoBackend { retry_after: RETRY_AFTER })?;
+    bound.meters.in_flight.inc();
     attempts.count += 1;
-    attempts.tried.insert(index);
+    attempts.tried = attempts.tried.with(index);
     attempts.current = Some(Current { ticket, backend: index, started: now, outcome: None, status: 0, fresh: false });
     Ok(peer)
 }
@@ -53,8 +52,8 @@ fn pick(pool: &PoolState, attempts: &Attempts, now: Moment) -> Result<Ticket, Fa
 }
 
 /// How to reach a backend; `None` while its name has never resolved.
-fn peer(pool: &Pool, backend: &Backend, ticket: &Ticket, fresh: bool) -> Option<HttpPeer> {
-    let address = ticket.state().address()?;
+fn peer((pool, backend, bound): (&Pool, &Backend, &LiveBackend), ticket: &Ticket, fresh: bool) -> Option<HttpPeer> {
+    let address = bound.address(ticket.state())?;
     let server_name = if backend.url.tls { backend.url.host.clone() } else { String::new() };
     let mut peer = HttpPeer::new(address, backend.url.tls, server_name);
     let timeouts = &pool.timeouts;
@@ -70,14 +69,8 @@ fn peer(pool: &Pool, backend: &Backend, ticket: &Ticket, fresh: bool) -> Option<
         options.alpn = ALPN::H2H1;
         options.max_h2_streams = 100;
     }
-    if let Some(ca) = ticket.state().trust() {
-        options.ca = Some(ca);
-        // The CA is not part of Pingora's pool key; the backend's own number keeps its connections apart.
-        peer.group_key = ticket.state().serial();
-    }
-    if fresh {
-        peer.group_key = fastrand::u64(..);
-    }
+    options.ca = bound.trust.clone();
+    peer.group_key = if fresh { fastrand::u64(1..) } else { bound.group };
     Some(peer)
 }
 

@@ -81,10 +81,10 @@ pub struct StartOptions {
 pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError> {
     let parts = Parts::new(snapshot, options)?;
     let snapshot = Arc::clone(&parts.fleet.snapshot);
-    let conf = Arc::new(server_conf(&snapshot.process));
     let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
-    let mut server = Server::new_with_opt_and_conf(Some(opt), (*conf).clone());
+    let mut server = Server::new_with_opt_and_conf(Some(opt), server_conf(&snapshot.process));
     server.bootstrap();
+    let conf = Arc::clone(&server.configuration);
     for (listeners, h2c) in groups(&snapshot.listeners) {
         server.add_service(parts.service(&conf, &listeners, h2c));
     }
@@ -93,8 +93,8 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
         server.add_boxed_service(service);
     }
     let drain = shutdown::Drain {
-        gauges: Arc::clone(&parts.gauges),
-        access_log: parts.access_log.clone(),
+        gauges: parts.gauges.clone(),
+        access_log: Arc::clone(&parts.access_log),
         process: snapshot.process.clone(),
         draining: Arc::clone(&draining),
     };
@@ -117,9 +117,9 @@ struct Parts {
     live: Arc<ArcSwap<Live>>,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
-    access_log: AccessLog,
-    memory: Arc<BodyMemory>,
-    gauges: Arc<Gauges>,
+    access_log: Arc<AccessLog>,
+    memory: BodyMemory,
+    gauges: Gauges,
     certificates: Arc<Certificates>,
     draining: Arc<AtomicBool>,
 }
@@ -133,8 +133,10 @@ impl Parts {
             try_addresses(&snapshot)?;
         }
         let metrics = Arc::new(Metrics::new().map_err(|e| StartError::Metrics(e.to_string()))?);
-        let access_log = AccessLog::start(&snapshot.access_log, &metrics).map_err(StartError::AccessLog)?;
-        let memory = Arc::new(BodyMemory::new(snapshot.limits.body_memory_max));
+        let (written, dropped) = (metrics.access_log_lines.clone(), metrics.access_log_dropped.clone());
+        let access_log =
+            Arc::new(AccessLog::open(&snapshot.access_log, written, dropped).map_err(StartError::AccessLog)?);
+        let memory = BodyMemory::new(snapshot.limits.body_memory_max);
         let registry = Arc::new(Registry::default());
         let fleet = registry.bind(Arc::new(snapshot));
         let live = Arc::new(ArcSwap::from_pointee(Live::new(Arc::clone(&fleet), &metrics)));
@@ -147,7 +149,7 @@ impl Parts {
             metrics,
             access_log,
             memory,
-            gauges: Arc::default(),
+            gauges: Gauges::default(),
             certificates,
             draining: Arc::default(),
         })
@@ -164,9 +166,9 @@ impl Parts {
         let gateway = Gateway {
             live: Arc::clone(&self.live),
             metrics: Arc::clone(&self.metrics),
-            access_log: self.access_log.clone(),
-            memory: Arc::clone(&self.memory),
-            gauges: Arc::clone(&self.gauges),
+            access_log: Arc::clone(&self.access_log),
+            memory: self.memory.clone(),
+            gauges: self.gauges.clone(),
             listeners: snapshot.listeners.iter().map(|l| (l.address, l.name.to_string())).collect(),
         };
         let mut proxy = http_proxy(conf, gateway);
@@ -188,6 +190,12 @@ impl Parts {
             service.add_listener(endpoint);
         }
         service
+    }
+}
+
+impl Parts {
+    fn background(&self, _options: &StartOptions) -> Vec<Box<dyn pingora::services::ServiceWithDependents>> {
+        Vec::new()
     }
 }
 

@@ -21,6 +21,9 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Looks in a row that must find nothing in flight: the last bytes are then with the kernel.
 const QUIET_LOOKS: u32 = 4;
 
+/// How long the last lines of the access log may take.
+const LOG_LIMIT: Duration = Duration::from_secs(2);
+
 /// Waits for the signal that ends the process.
 pub struct Watch {
     /// Said by `/readyz`.
@@ -63,9 +66,9 @@ impl ShutdownSignalWatch for Watch {
 /// Ends the process once the listeners are closed and nothing is in flight.
 pub struct Drain {
     /// What is in flight.
-    pub gauges: Arc<Gauges>,
+    pub gauges: Gauges,
     /// Flushed before the end.
-    pub access_log: AccessLog,
+    pub access_log: Arc<AccessLog>,
     /// Limits.
     pub process: Process,
     /// Said by `/readyz`.
@@ -86,31 +89,31 @@ impl BackgroundService for Drain {
         };
         let left = tokio::select! {
             left = self.quiet() => left,
-            () = hurry(&mut term, &mut int) => self.gauges.in_flight(),
+            () = hurry(&mut term, &mut int) => self.gauges.requests_in_flight(),
         };
         if left == 0 {
             log::warn!("drained; stopping");
         } else {
             log::warn!("stopping with {left} requests in flight");
         }
-        self.access_log.flush();
+        self.access_log.close(LOG_LIMIT);
         std::process::exit(0);
     }
 }
 
 impl Drain {
     /// Waits until nothing is in flight or the deadline; says what is left.
-    async fn quiet(&self) -> u64 {
+    async fn quiet(&self) -> usize {
         let looks = self.process.drain.as_millis() / LOOK.as_millis();
         let mut quiet = 0;
         for _ in 0..=looks {
-            quiet = if self.gauges.in_flight() == 0 { quiet + 1 } else { 0 };
+            quiet = if self.gauges.requests_in_flight() == 0 { quiet + 1 } else { 0 };
             if quiet >= QUIET_LOOKS {
                 return 0;
             }
             sleep(LOOK).await;
         }
-        self.gauges.in_flight()
+        self.gauges.requests_in_flight()
     }
 }
 
