@@ -19,6 +19,8 @@
     clippy::cast_possible_truncation,
     clippy::disallowed_methods,
     missing_docs,
+    unreachable_pub,
+    unnameable_types,
     reason = "a benchmark measures, prints and may stop at any surprise"
 )]
 

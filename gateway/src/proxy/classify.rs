@@ -207,3 +207,50 @@ fn fault(ctx: &RequestContext, refusal: Refusal, now: Moment) -> Fault {
         Refusal::Unreachable => Fault::Unreachable { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16) -> Outcome {
+        by_status(StatusCode::from_u16(code).unwrap_or_default())
+    }
+
+    #[test]
+    fn every_status_has_its_outcome() {
+        for (codes, outcome) in [
+            (&[101, 200, 201, 204, 301][..], Outcome::Served),
+            (&[400, 404, 409, 413, 415, 422], Outcome::ClientError),
+            (&[401, 403], Outcome::BackendDenied),
+            (&[429], Outcome::RateLimited),
+            (&[408, 500, 502, 503, 504, 529], Outcome::ServerError),
+        ] {
+            for code in codes {
+                assert_eq!(status(*code), outcome, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_is_the_clients_the_backends_early_or_late() {
+        let raised = |kind: ErrorType, source: ErrorSource| {
+            let mut error = Error::new(kind);
+            error.esource = source;
+            error
+        };
+        for (kind, source, relayed, outcome) in [
+            (DEPLOYMENT_MISSING, ErrorSource::Upstream, false, Outcome::DeploymentMissing),
+            (FIRST_BYTE_TIMEOUT, ErrorSource::Downstream, false, Outcome::TimedOut),
+            (IDLE_TIMEOUT, ErrorSource::Downstream, true, Outcome::BrokenLate),
+            (TOTAL_TIMEOUT, ErrorSource::Upstream, true, Outcome::BrokenLate),
+            (ErrorType::ReadTimedout, ErrorSource::Upstream, false, Outcome::TimedOut),
+            (ErrorType::ConnectionClosed, ErrorSource::Upstream, false, Outcome::BrokenEarly),
+            (ErrorType::ConnectionClosed, ErrorSource::Upstream, true, Outcome::BrokenLate),
+            (ErrorType::ConnectionClosed, ErrorSource::Downstream, false, Outcome::ClientGone),
+            (ErrorType::WriteError, ErrorSource::Downstream, true, Outcome::ClientGone),
+        ] {
+            let label = format!("{kind:?} {source:?} {relayed}");
+            assert_eq!(by_error(&raised(kind, source), relayed), outcome, "{label}");
+        }
+    }
+}

@@ -219,7 +219,7 @@ impl ProxyHttp for Gateway {
             return e;
         }
         if !written {
-            ctx.relay = None;
+            relay::take_back(ctx);
         }
         let verb = classify::failed(ctx, outcome, clock::now());
         e.set_retry(verb == Verb::NextAttempt);
