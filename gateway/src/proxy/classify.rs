@@ -169,7 +169,8 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
             meters.budget_refusals.inc();
         }
     }
-    if situation.budget && failover::next(outcome, &Situation { eligible_left: true, ..situation }) == Next::NextAttempt {
+    if situation.budget && failover::next(outcome, &Situation { eligible_left: true, ..situation }) == Next::NextAttempt
+    {
         // The ticket is taken now, so that the decision rests on a backend that is really there.
         if let Pick::Attempt(ticket) = pool.pick(ctx.attempts.tried, now, fastrand::u64(..)) {
             situation.eligible_left = true;

@@ -14,8 +14,15 @@ use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 
 /// Headers of the client that no backend sees. Credentials are gone already.
-const WITHHELD: [&str; 7] =
-    ["expect", "accept-encoding", "transfer-encoding", "content-length", "x-tidegate-attempts", "x-request-id", "cookie"];
+const WITHHELD: [&str; 7] = [
+    "expect",
+    "accept-encoding",
+    "transfer-encoding",
+    "content-length",
+    "x-tidegate-attempts",
+    "x-request-id",
+    "cookie",
+];
 
 /// Rewrites the request and places the order for the replay session.
 pub(super) fn forward(
@@ -44,7 +51,9 @@ pub(super) fn forward(
         first_byte: first_byte_timeout(pool, admission, now),
         idle: pool.timeouts.idle,
         total: replay::now().checked_add(total),
-        watch_404: backend.deployment.is_some() || admission.facts.model.is_some() || admission.operation.model_in_body(),
+        watch_404: backend.deployment.is_some()
+            || admission.facts.model.is_some()
+            || admission.operation.model_in_body(),
     });
     Ok(())
 }
@@ -76,7 +85,12 @@ fn body_for(admission: &Admission, backend: &Backend) -> Segments {
     }
 }
 
-fn headers(downstream: &RequestHeader, upstream: &mut RequestHeader, envelope: &Envelope, backend: &Backend) -> Result<()> {
+fn headers(
+    downstream: &RequestHeader,
+    upstream: &mut RequestHeader,
+    envelope: &Envelope,
+    backend: &Backend,
+) -> Result<()> {
     for name in WITHHELD {
         upstream.remove_header(name);
     }

@@ -58,7 +58,7 @@ pub struct Gateway {
     /// Every metric.
     pub metrics: Arc<Metrics>,
     /// One line per request.
-    pub access_log: Arc<AccessLog>,
+    pub access_log: AccessLog,
     /// Request bodies held by the process.
     pub memory: BodyMemory,
     /// Requests and streams in flight, for draining.

@@ -146,4 +146,3 @@ pub(super) async fn end_broken(session: &mut Session, ctx: &RequestContext) {
         log::debug!("the client left before the error event: {error}");
     }
 }
-

@@ -5,8 +5,8 @@ use super::live::LiveBackend;
 use crate::config::snapshot::{Backend, Pool};
 use crate::domain::{Fault, Moment};
 use crate::state::{Pick, PoolState, Ticket};
-use pingora::protocols::l4::ext::TcpKeepalive;
 use pingora::protocols::ALPN;
+use pingora::protocols::l4::ext::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 use std::time::Duration;
 
@@ -32,7 +32,8 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     if let Some(current) = attempts.current.as_mut().filter(|c| c.fresh) {
         // A stale keep-alive connection: the same attempt again, on a new connection.
         let backend = spec.backends.get(current.backend).ok_or(Fault::Internal)?;
-        let bound = live.pools.get(admission.pool).and_then(|p| p.backends.get(current.backend)).ok_or(Fault::Internal)?;
+        let bound =
+            live.pools.get(admission.pool).and_then(|p| p.backends.get(current.backend)).ok_or(Fault::Internal)?;
         return peer((spec, backend, bound), &current.ticket, (true, upgrade)).ok_or(Fault::Internal);
     }
     let ticket = match attempts.next.take() {
@@ -93,10 +94,7 @@ fn peer(
 
 /// From the start of an attempt to its response header: the timeout of its kind, cut by the deadline of the request.
 pub(super) fn first_byte_timeout(pool: &Pool, admission: &Admission, now: Moment) -> Duration {
-    let timeout = if admission.facts.stream {
-        pool.failover.stream_first_byte_timeout
-    } else {
-        pool.failover.first_byte_timeout
-    };
+    let timeout =
+        if admission.facts.stream { pool.failover.stream_first_byte_timeout } else { pool.failover.first_byte_timeout };
     timeout.min(now.until(admission.deadline))
 }

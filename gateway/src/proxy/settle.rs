@@ -6,11 +6,15 @@ use super::Gateway;
 use super::classify;
 use super::context::{Relay, RequestContext, Step, Verdict};
 use super::relay;
-use crate::domain::{Ending, Fault, Moment, Outcome, Usage};
 use crate::config::snapshot::Backend;
-use crate::telemetry::{AttemptRecord, Record, Timestamp, access_log, clock};
+use crate::domain::{Ending, Fault, Moment, Outcome, Usage};
+use crate::openai::operation;
+use crate::telemetry::access_log::trace_id;
+use crate::telemetry::{AttemptRecord, Record, Timestamp};
+use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// Closes the books of a request.
@@ -27,7 +31,9 @@ pub(super) fn settle(
     let sent = session.downstream_session.body_bytes_sent() as u64;
     let told = Told { ending, usage, sent };
     count(gateway, ctx, &told, now);
-    tell(gateway, session, ctx, &told, now);
+    if gateway.access_log.enabled() {
+        tell(gateway, session, ctx, &told, now);
+    }
 }
 
 /// What meters and log are told.
@@ -124,49 +130,57 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
     let pool = admission.and_then(|a| snapshot.pools.get(a.pool));
     let text = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok());
     let backend = |index: usize| pool.and_then(|p| p.backends.get(index));
-    let attempts: Vec<AttemptRecord<'_>> = ctx.attempts.trail.iter().filter_map(|s| attempt(s, backend(s.backend)?)).collect();
+    let attempts = ctx.attempts.trail.iter().filter_map(|step| Some(attempt(step, backend(step.backend)?))).collect();
     gateway.access_log.log(&Record {
-        time: Timestamp(clock::unix_ms().saturating_sub(millis(now.since(ctx.arrival.at)))),
-        request_id: envelope.and_then(|e| e.request_id.to_str().ok()).unwrap_or("-"),
-        trace_id: text("traceparent").and_then(|t| t.get(3..35)),
+        time: Timestamp::now(),
+        request_id: envelope.and_then(|e| e.request_id.to_str().ok()).unwrap_or("-").into(),
+        trace_id: text("traceparent").and_then(trace_id).map(Into::into),
         client: envelope.and_then(|e| e.client),
-        listener: gateway.listener_of(session.server_addr()).unwrap_or("-"),
+        listener: gateway.listener_of(session.server_addr()).map(Into::into),
         protocol: if envelope.is_some_and(|e| e.http2) { "HTTP/2" } else { "HTTP/1.1" },
-        method: request.method.as_str(),
-        host: request.uri.host().or_else(|| text("host")).unwrap_or("-"),
-        path: &access_log::scrub(request.uri.path(), request.uri.query()),
-        route: admission.and_then(|a| snapshot.routes.get(a.route)).map(|r| r.name.as_str()),
-        pool: pool.map(|p| p.name.as_str()),
+        method: request.method.as_str().into(),
+        host: request.uri.host().or_else(|| text("host")).map(Into::into),
+        path: scrubbed_path(request),
+        route: admission.and_then(|a| snapshot.routes.get(a.route)).map(|r| r.name.as_str().into()),
+        pool: pool.map(|p| p.name.as_str().into()),
         operation: admission.map(|a| a.operation.label()),
-        deployment: admission.and_then(|a| a.deployment.as_deref()),
+        deployment: admission.and_then(|a| a.deployment.as_deref()).map(Into::into),
         stream: admission.is_some_and(|a| a.facts.stream),
         status: session.response_written().map(|r| r.status.as_u16()),
-        ending: told.ending,
+        ending: told.ending.label(),
         code: ctx.verdict.as_ref().map(|v| v.refusal().code),
-        served_by: serving(ctx).and_then(backend).and_then(|b| b.served_by.to_str().ok()),
-        attempts: &attempts,
+        served_by: serving(ctx).and_then(backend).and_then(|b| b.served_by.to_str().ok()).map(Into::into),
+        attempts,
         bytes_in: admission.map_or(0, |a| a.body.len() as u64),
         bytes_out: told.sent,
-        tokens: told.usage,
-        first_byte: ctx.relay.as_ref().map(|r| r.first_byte.since(ctx.arrival.at)),
-        total: now.since(ctx.arrival.at),
-        user_agent: text("user-agent"),
-        sdk_retry_count: envelope.map(|e| e.sdk_retries).filter(|n| *n > 0),
+        tokens: told.usage.map(Into::into),
+        first_byte_ms: ctx.relay.as_ref().map(|r| millis(r.first_byte.since(ctx.arrival.at))),
+        total_ms: millis(now.since(ctx.arrival.at)),
+        user_agent: text("user-agent").map(Into::into),
+        sdk_retry_count: envelope.map_or(0, |e| e.sdk_retries),
         generation: snapshot.generation,
     });
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "used where a backend may be missing")]
-fn attempt<'a>(step: &Step, backend: &'a Backend) -> Option<AttemptRecord<'a>> {
-    Some(AttemptRecord {
-        backend: backend.id.backend.as_str(),
-        region: backend.region.as_str(),
-        outcome: step.outcome,
-        status: (step.status != 0).then_some(step.status),
-        elapsed: step.took,
-    })
+/// Path and query as the client sent them, credentials in the query cut out.
+fn scrubbed_path(request: &RequestHeader) -> Cow<'_, str> {
+    match request.uri.query() {
+        Some(query) => format!("{}?{}", request.uri.path(), operation::scrub_query(query)).into(),
+        None => request.uri.path().into(),
+    }
 }
 
-fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+fn attempt<'a>(step: &Step, backend: &'a Backend) -> AttemptRecord<'a> {
+    AttemptRecord {
+        backend: backend.id.backend.as_str().into(),
+        region: backend.region.as_str().into(),
+        outcome: step.outcome.label(),
+        status: (step.status != 0).then_some(step.status),
+        ms: millis(step.took),
+    }
+}
+
+/// Milliseconds with three decimals.
+fn millis(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
 }

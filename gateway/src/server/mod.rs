@@ -94,14 +94,15 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
     }
     let drain = shutdown::Drain {
         gauges: parts.gauges.clone(),
-        access_log: Arc::clone(&parts.access_log),
+        access_log: parts.access_log.clone(),
         process: snapshot.process.clone(),
         draining: Arc::clone(&draining),
     };
     let mut drain = background_service("drain", drain);
     drain.threads = Some(1);
     server.add_service(drain);
-    let watch = shutdown::Watch { draining, metrics: Arc::clone(&parts.metrics), pre_drain: snapshot.process.pre_drain };
+    let watch =
+        shutdown::Watch { draining, metrics: Arc::clone(&parts.metrics), pre_drain: snapshot.process.pre_drain };
     for listener in &snapshot.listeners {
         let scheme = if listener.tls.is_some() { "https" } else { "http" };
         log::warn!("listening on {scheme}://{} ({})", listener.address, listener.name);
@@ -117,7 +118,7 @@ struct Parts {
     live: Arc<ArcSwap<Live>>,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
-    access_log: Arc<AccessLog>,
+    access_log: AccessLog,
     memory: BodyMemory,
     gauges: Gauges,
     certificates: Arc<Certificates>,
@@ -133,9 +134,7 @@ impl Parts {
             try_addresses(&snapshot)?;
         }
         let metrics = Arc::new(Metrics::new().map_err(|e| StartError::Metrics(e.to_string()))?);
-        let (written, dropped) = (metrics.access_log_lines.clone(), metrics.access_log_dropped.clone());
-        let access_log =
-            Arc::new(AccessLog::open(&snapshot.access_log, written, dropped).map_err(StartError::AccessLog)?);
+        let access_log = AccessLog::start(&snapshot.access_log, &metrics).map_err(StartError::AccessLog)?;
         let memory = BodyMemory::new(snapshot.limits.body_memory_max);
         let registry = Arc::new(Registry::default());
         let fleet = registry.bind(Arc::new(snapshot));
@@ -166,7 +165,7 @@ impl Parts {
         let gateway = Gateway {
             live: Arc::clone(&self.live),
             metrics: Arc::clone(&self.metrics),
-            access_log: Arc::clone(&self.access_log),
+            access_log: self.access_log.clone(),
             memory: self.memory.clone(),
             gauges: self.gauges.clone(),
             listeners: snapshot.listeners.iter().map(|l| (l.address, l.name.to_string())).collect(),

@@ -21,9 +21,6 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Looks in a row that must find nothing in flight: the last bytes are then with the kernel.
 const QUIET_LOOKS: u32 = 4;
 
-/// How long the last lines of the access log may take.
-const LOG_LIMIT: Duration = Duration::from_secs(2);
-
 /// Waits for the signal that ends the process.
 pub struct Watch {
     /// Said by `/readyz`.
@@ -68,7 +65,7 @@ pub struct Drain {
     /// What is in flight.
     pub gauges: Gauges,
     /// Flushed before the end.
-    pub access_log: Arc<AccessLog>,
+    pub access_log: AccessLog,
     /// Limits.
     pub process: Process,
     /// Said by `/readyz`.
@@ -96,7 +93,7 @@ impl BackgroundService for Drain {
         } else {
             log::warn!("stopping with {left} requests in flight");
         }
-        self.access_log.close(LOG_LIMIT);
+        self.access_log.flush();
         std::process::exit(0);
     }
 }
