@@ -144,7 +144,7 @@ impl Clock {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the deadlines of the wrapper live on tokio's clock")]
-pub(super) fn now() -> Instant {
+fn now() -> Instant {
     Instant::now()
 }
 

@@ -81,10 +81,10 @@ pub struct StartOptions {
 pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError> {
     let parts = Parts::new(snapshot, options)?;
     let snapshot = Arc::clone(&parts.fleet.snapshot);
+    let conf = Arc::new(server_conf(&snapshot.process));
     let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
-    let mut server = Server::new_with_opt_and_conf(Some(opt), server_conf(&snapshot.process));
+    let mut server = Server::new_with_opt_and_conf(Some(opt), (*conf).clone());
     server.bootstrap();
-    let conf = Arc::clone(&server.configuration);
     for (listeners, h2c) in groups(&snapshot.listeners) {
         server.add_service(parts.service(&conf, &listeners, h2c));
     }
@@ -93,7 +93,7 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
         server.add_boxed_service(service);
     }
     let drain = shutdown::Drain {
-        gauges: parts.gauges.clone(),
+        gauges: Arc::clone(&parts.gauges),
         access_log: parts.access_log.clone(),
         process: snapshot.process.clone(),
         draining: Arc::clone(&draining),
@@ -101,8 +101,7 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
     let mut drain = background_service("drain", drain);
     drain.threads = Some(1);
     server.add_service(drain);
-    let watch =
-        shutdown::Watch { draining, metrics: Arc::clone(&parts.metrics), pre_drain: snapshot.process.pre_drain };
+    let watch = shutdown::Watch { draining, metrics: Arc::clone(&parts.metrics), pre_drain: snapshot.process.pre_drain };
     for listener in &snapshot.listeners {
         let scheme = if listener.tls.is_some() { "https" } else { "http" };
         log::warn!("listening on {scheme}://{} ({})", listener.address, listener.name);
@@ -119,8 +118,8 @@ struct Parts {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     access_log: AccessLog,
-    memory: BodyMemory,
-    gauges: Gauges,
+    memory: Arc<BodyMemory>,
+    gauges: Arc<Gauges>,
     certificates: Arc<Certificates>,
     draining: Arc<AtomicBool>,
 }
@@ -135,7 +134,7 @@ impl Parts {
         }
         let metrics = Arc::new(Metrics::new().map_err(|e| StartError::Metrics(e.to_string()))?);
         let access_log = AccessLog::start(&snapshot.access_log, &metrics).map_err(StartError::AccessLog)?;
-        let memory = BodyMemory::new(snapshot.limits.body_memory_max);
+        let memory = Arc::new(BodyMemory::new(snapshot.limits.body_memory_max));
         let registry = Arc::new(Registry::default());
         let fleet = registry.bind(Arc::new(snapshot));
         let live = Arc::new(ArcSwap::from_pointee(Live::new(Arc::clone(&fleet), &metrics)));
@@ -148,7 +147,7 @@ impl Parts {
             metrics,
             access_log,
             memory,
-            gauges: Gauges::default(),
+            gauges: Arc::default(),
             certificates,
             draining: Arc::default(),
         })
@@ -166,8 +165,8 @@ impl Parts {
             live: Arc::clone(&self.live),
             metrics: Arc::clone(&self.metrics),
             access_log: self.access_log.clone(),
-            memory: self.memory.clone(),
-            gauges: self.gauges.clone(),
+            memory: Arc::clone(&self.memory),
+            gauges: Arc::clone(&self.gauges),
             listeners: snapshot.listeners.iter().map(|l| (l.address, l.name.to_string())).collect(),
         };
         let mut proxy = http_proxy(conf, gateway);
@@ -189,12 +188,6 @@ impl Parts {
             service.add_listener(endpoint);
         }
         service
-    }
-}
-
-impl Parts {
-    fn background(&self, _options: &StartOptions) -> Vec<Box<dyn pingora::services::ServiceWithDependents>> {
-        Vec::new()
     }
 }
 

@@ -1,0 +1,20 @@
+//! End to end: the real binary, through sockets and signals only, against simulated regions. A test's name is the promise
+//! it keeps. Tests that need a quiet machine are named `load_…` and run one at a time.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    clippy::large_futures,
+    clippy::print_stderr,
+    reason = "tests may panic, and read the real clock"
+)]
+
+mod common;
+
+mod bodies;
+mod failover;
+mod misconfigured;
+mod selection;
+mod streaming;
