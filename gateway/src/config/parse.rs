@@ -70,15 +70,20 @@ fn message(error: &Error) -> String {
         Error::Budget { breach: BudgetBreach::Documents { .. }, .. } => {
             "a second document begins here, only one is allowed".to_owned()
         }
-        Error::Budget { .. } | Error::AliasReplayLimitExceeded { .. } | Error::AliasReplayStackDepthExceeded { .. } => {
-            format!("too large: more than {NODES_MAX} values, {DEPTH_MAX} levels or {ALIASES_MAX} anchors and aliases")
-        }
+        Error::Budget { .. } => too_large(),
         other => {
             let text = other.to_string();
+            if text.starts_with("alias replay") {
+                return too_large();
+            }
             // The place stands in front already.
             format!("not readable as YAML: {}", clean(text.split(" at line ").next().unwrap_or_default()))
         }
     }
+}
+
+fn too_large() -> String {
+    format!("too large: more than {NODES_MAX} values, {DEPTH_MAX} levels or {ALIASES_MAX} anchors and aliases")
 }
 
 fn clean(text: &str) -> String {

@@ -57,13 +57,33 @@ fn walk(shape: &'static Json, path: &str, found: &mut BTreeSet<String>, depth: u
         walk(alternative, path, found, depth + 1);
     }
     if let Some(values) = shape.get("additionalProperties").filter(|values| values.is_object()) {
-        walk(values, &format!("{path}.*"), found, depth + 1);
+        let path = format!("{path}.*");
+        walk(values, &path, found, depth + 1);
+        found.insert(path);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every scalar default of the schema stands in the sentence of its key.
+    #[test]
+    fn sentences_tell_the_real_defaults() {
+        let mut seen = 0;
+        let shapes = value().get("$defs").and_then(Json::as_object).into_iter().flat_map(|all| all.values());
+        for (name, shape) in shapes.filter_map(|shape| shape.get("properties")?.as_object()).flatten() {
+            let default = match shape.get("default") {
+                None | Some(Json::Object(_) | Json::Array(_)) => continue,
+                Some(Json::String(text)) => text.clone(),
+                Some(other) => other.to_string(),
+            };
+            let sentence = shape.get("description").and_then(Json::as_str).unwrap_or_default();
+            assert!(sentence.contains(&format!("default `{default}`")), "{name}: {sentence} (default {default})");
+            seen += 1;
+        }
+        assert!(seen > 50, "{seen}");
+    }
 
     #[test]
     fn keys_reach_into_lists_and_choices() {
@@ -73,6 +93,7 @@ mod tests {
             "admin.address",
             "pools[].probe.http.path",
             "pools[].backends[].auth.api_key.env",
+            "pools[].backends[].headers.*",
             "pools[].backends[].headers.*.file",
             "routes[].match.deployment",
         ] {

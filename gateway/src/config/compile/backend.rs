@@ -1,6 +1,6 @@
 //! Compiles one backend: names, URL, credential, headers, distance.
 
-use super::{header, known_region, name, point, secret, tls, url};
+use super::{header, known_region, name, point, region_name, secret, tls, url};
 use crate::config::file::{self, Auth as TypedAuth};
 use crate::config::regions::{self, Point};
 use crate::config::report::Report;
@@ -64,7 +64,7 @@ pub(super) fn compile(
 
 fn region(typed: &file::Backend, path: &str, report: &mut Report<'_>) -> Option<Region> {
     let path = format!("{path}.region");
-    let region = name(Region::new(&typed.region), &path, report)?;
+    let region = region_name(&typed.region, &path, report)?;
     if typed.coordinates.is_none() {
         known_region(&typed.region, &path, "coordinates", report);
     }

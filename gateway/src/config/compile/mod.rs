@@ -51,7 +51,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
 }
 
 fn home_region(region: &str, file: &file::File, report: &mut Report<'_>) -> Option<Region> {
-    let name = name(Region::new(region), "home_region", report);
+    let name = region_name(region, "home_region", report);
     if file.home_coordinates.is_none() {
         known_region(region, "home_region", "home_coordinates", report);
     }
@@ -64,6 +64,13 @@ fn home_point(file: &file::File) -> Option<Point> {
 
 const fn point(typed: file::Coordinates) -> Point {
     Point { latitude: typed.latitude, longitude: typed.longitude }
+}
+
+/// The region's slug, or a problem that knows the slug of a display name such as `West Europe`.
+fn region_name(typed: &str, path: &str, report: &mut Report<'_>) -> Option<Region> {
+    let squeezed: String = typed.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+    let slug = regions::find(&squeezed).map(|_| format!("its slug is `{squeezed}`"));
+    Region::new(typed).map_err(|error| report.problem(path, error.to_string(), slug)).ok()
 }
 
 /// Warns of a region that the table does not know.
