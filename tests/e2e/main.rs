@@ -13,8 +13,19 @@
 
 mod common;
 
+mod bad_input;
 mod bodies;
+mod command;
+mod drain;
+mod ejection;
+mod exhaustion;
 mod failover;
+mod faults;
+mod headers;
 mod misconfigured;
+mod observability;
+mod reload;
+mod ruin;
+mod sdk;
 mod selection;
 mod streaming;
