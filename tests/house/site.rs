@@ -133,7 +133,7 @@ fn decisions_are_complete() {
 }
 
 fn is_date(text: &str) -> bool {
-    let parts: Vec<&str> = text.trim().split('-').collect();
-    parts.len() == 3
-        && [4, 2, 2].iter().zip(&parts).all(|(n, part)| part.len() == *n && part.bytes().all(|b| b.is_ascii_digit()))
+    let date: Vec<&str> = text.split([' ', '.']).next().unwrap_or_default().split('-').collect();
+    let is_number = |(digits, part): (&usize, &&str)| part.len() == *digits && part.bytes().all(|b| b.is_ascii_digit());
+    date.len() == 3 && [4, 2, 2].iter().zip(&date).all(is_number)
 }
