@@ -11,13 +11,15 @@ mod memory;
 mod pool;
 mod registry;
 mod report;
+mod roster;
 mod ticket;
 
 pub use addresses::Addresses;
 pub use backend::BackendState;
 pub use gauges::{Gauges, Presence};
 pub use memory::{BodyMemory, Reservation};
-pub use pool::{Budget, Pick, PoolState, Tried};
+pub use pool::{Pick, PoolState};
 pub use registry::{Fleet, Registry};
 pub use report::BackendReport;
+pub use roster::{Budget, Tried};
 pub use ticket::Ticket;

@@ -2,7 +2,8 @@
 
 use super::addresses::Addresses;
 use super::backend::BackendState;
-use super::pool::{PoolShared, PoolState};
+use super::pool::PoolState;
+use super::roster::PoolShared;
 use crate::config::snapshot::{Auth, Backend, BaseUrl, Snapshot};
 use crate::domain::{BackendId, DeploymentName, PoolName};
 use parking_lot::Mutex;

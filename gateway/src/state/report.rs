@@ -1,8 +1,8 @@
 //! The fleet as the admin page shows it. Only reads.
 
 use super::backend::BackendState;
-use super::pool::Member;
 use super::registry::Fleet;
+use super::roster::Member;
 use crate::domain::Moment;
 use crate::policy::eject::Standing;
 use serde::Serialize;

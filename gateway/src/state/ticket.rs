@@ -1,7 +1,7 @@
 //! One attempt's hold on one backend. Counts it in, gives everything back on drop, reports its outcome once.
 
 use super::backend::{BackendState, Rest};
-use super::pool::{PoolCore, Tried};
+use super::roster::{PoolCore, Tried};
 use crate::domain::{Moment, Outcome, Region};
 use crate::policy::budget::Spending;
 use crate::policy::eject::{Report, Transition};
