@@ -19,11 +19,11 @@ use pingora::protocols::http::custom::server::Session as CustomSession;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::{Digest, l4::socket::SocketAddr};
 use pingora::{Error, ErrorType, Result};
+use pingora_timeout::fast_timeout::fast_sleep;
 use std::mem;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::{Instant, Sleep};
+use std::time::{Duration, Instant};
 
 /// No response header in time.
 pub(super) const FIRST_BYTE_TIMEOUT: ErrorType = ErrorType::Custom("first_byte_timeout");
@@ -96,6 +96,9 @@ pub(super) fn unwrap(session: &mut Box<ServerSession>, desk: &Desk) {
     }
 }
 
+/// Pingora's coarse timer (10 ms): registering it wakes no other thread, as a timer of tokio's would.
+type Timer = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
 /// The deadlines of one attempt, on one lazily re-armed timer.
 #[derive(Default)]
 struct Clock {
@@ -104,7 +107,8 @@ struct Clock {
     idle: Duration,
     total: Option<Instant>,
     progress: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    /// When the timer fires, and the timer.
+    timer: Option<(Instant, Timer)>,
 }
 
 impl Clock {
@@ -129,22 +133,24 @@ impl Clock {
     async fn expired(&mut self) -> Box<Error> {
         loop {
             let Some((at, kind)) = self.deadline() else { return std::future::pending().await };
-            if now() >= at {
+            let now = now();
+            if now >= at {
                 let mut error = Error::new(kind);
                 error.as_up();
                 return error;
             }
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
-            if timer.is_elapsed() || timer.deadline() > at {
-                timer.as_mut().reset(at);
+            let (fires, timer) = self.timer.get_or_insert_with(|| (at, Box::pin(fast_sleep(at - now))));
+            if *fires > at {
+                (*fires, *timer) = (at, Box::pin(fast_sleep(at - now)));
             }
             timer.as_mut().await;
+            self.timer = None;
         }
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the deadlines of the wrapper live on tokio's clock")]
-fn now() -> Instant {
+#[allow(clippy::disallowed_methods, reason = "the deadlines of an attempt are real time")]
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 
@@ -184,9 +190,23 @@ impl Replay {
         self.cursor = 0;
     }
 
+    /// The next bytes for the backend. A rewritten body is in up to three pieces: the small ones leave together, since
+    /// every step is a system call.
     fn next_step(&mut self) -> Option<Bytes> {
-        let step = self.body.chunk_at(self.cursor, STEP)?;
-        self.cursor += step.len();
+        let mut step = self.body.chunk_at(self.cursor, STEP)?;
+        let mut end = self.cursor + step.len();
+        if step.len() < STEP && end < self.body.len() {
+            let mut whole = BytesMut::with_capacity(STEP.min(self.body.len() - self.cursor));
+            whole.extend_from_slice(&step);
+            while whole.len() < STEP
+                && let Some(more) = self.body.chunk_at(end, STEP - whole.len())
+            {
+                end += more.len();
+                whole.extend_from_slice(&more);
+            }
+            step = whole.freeze();
+        }
+        self.cursor = end;
         Some(step)
     }
 
