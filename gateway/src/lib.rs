@@ -10,6 +10,7 @@ pub mod domain;
 pub mod openai;
 pub mod policy;
 pub mod proxy;
+pub mod server;
 pub mod simulator;
 pub mod state;
 pub mod telemetry;

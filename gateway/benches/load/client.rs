@@ -58,7 +58,9 @@ pub fn run(load: Load, address: SocketAddr, time: Duration) -> Sample {
     runtime.block_on(async move {
         let start = Instant::now() + Duration::from_millis(20);
         let (connections, request) = match load {
-            Load::Open { connections, body, .. } | Load::Closed { connections, body } => (connections, request(body, false)),
+            Load::Open { connections, body, .. } | Load::Closed { connections, body } => {
+                (connections, request(body, false))
+            }
             Load::Streams { connections } => (connections, request(1024, true)),
         };
         let request = Arc::new(request);

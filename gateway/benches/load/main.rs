@@ -19,6 +19,8 @@
     clippy::cast_possible_truncation,
     clippy::disallowed_methods,
     missing_docs,
+    unreachable_pub,
+    unnameable_types,
     reason = "a benchmark measures, prints and may stop at any surprise"
 )]
 
@@ -41,9 +43,17 @@ pub struct Scenario {
 }
 
 const SCENARIOS: &[Scenario] = &[
-    Scenario { name: "open-1000", load: Load::Open { rate: 1000, connections: 64, body: 1024 }, throttled_primary: false },
+    Scenario {
+        name: "open-1000",
+        load: Load::Open { rate: 1000, connections: 64, body: 1024 },
+        throttled_primary: false,
+    },
     Scenario { name: "closed-32", load: Load::Closed { connections: 32, body: 1024 }, throttled_primary: false },
-    Scenario { name: "throttled", load: Load::Open { rate: 1000, connections: 64, body: 1024 }, throttled_primary: true },
+    Scenario {
+        name: "throttled",
+        load: Load::Open { rate: 1000, connections: 64, body: 1024 },
+        throttled_primary: true,
+    },
     Scenario { name: "sse-500", load: Load::Streams { connections: 500 }, throttled_primary: false },
     Scenario { name: "body-10m", load: Load::Closed { connections: 2, body: 10 << 20 }, throttled_primary: false },
 ];
@@ -62,7 +72,8 @@ fn main() {
     let peers = Peers::start();
     println!("{rounds} interleaved rounds of {seconds} s; CPU is that of the proxy's whole process");
     for scenario in SCENARIOS.iter().filter(|s| only.as_deref().is_none_or(|o| o == s.name)) {
-        let table: Vec<Vec<Sample>> = (0..rounds).map(|_| round(&peers, scenario, Duration::from_secs(seconds))).collect();
+        let table: Vec<Vec<Sample>> =
+            (0..rounds).map(|_| round(&peers, scenario, Duration::from_secs(seconds))).collect();
         report::print(scenario, &peers.names(), &table);
     }
     if only.is_none_or(|o| o == "memory") {

@@ -50,7 +50,8 @@ impl Peers {
         let directory = tempfile::tempdir().unwrap();
         let own = std::env::current_exe().unwrap();
         let (healthy, throttled) = (free(), free());
-        let mut children = vec![spawn("0", own.to_str().unwrap(), &["mock", &healthy.to_string(), &throttled.to_string()])];
+        let mut children =
+            vec![spawn("0", own.to_str().unwrap(), &["mock", &healthy.to_string(), &throttled.to_string()])];
         wait(healthy);
         let mut peers = Vec::new();
 
@@ -115,7 +116,13 @@ fn tidegate(directory: &Path, name: &str, listen: SocketAddr, backends: &[Socket
     spawn("1", env!("CARGO_BIN_EXE_tidegate"), &["run", "--config", file.to_str().unwrap()])
 }
 
-fn nginx(dir: &Path, plain: SocketAddr, failing: SocketAddr, healthy: SocketAddr, throttled: SocketAddr) -> Option<Child> {
+fn nginx(
+    dir: &Path,
+    plain: SocketAddr,
+    failing: SocketAddr,
+    healthy: SocketAddr,
+    throttled: SocketAddr,
+) -> Option<Child> {
     let text = format!(
         "worker_processes 1; daemon off; pid {d}/nginx.pid; error_log {d}/error.log;\nevents {{ worker_connections 4096; }}\n\
          http {{ access_log off; client_max_body_size 64m; client_body_buffer_size 16m; client_body_temp_path {d}/body; proxy_temp_path {d}/proxy;\n\

@@ -1,7 +1,7 @@
 //! Tables: medians over the rounds, and the median of same-round ratios to the first peer (the bare Pingora proxy).
 
-use crate::client::{self, Load, Sample, quantile};
 use crate::Scenario;
+use crate::client::{self, Load, Sample, quantile};
 use crate::peers::Peers;
 use std::time::Duration;
 
@@ -12,7 +12,16 @@ pub fn print(scenario: &Scenario, names: &[&str], table: &[Vec<Sample>]) {
     println!("\n{}", scenario.name);
     println!(
         "{:<14} {:>14} {:>8} {:>10} {:>8} {:>10} {:>10} {:>9} {:>8} {:>6}",
-        "system", format!("cpu µs/{unit}"), "× floor", "p50 µs", "× floor", "p99 µs", "delay p50", "answers", "failed", "odd"
+        "system",
+        format!("cpu µs/{unit}"),
+        "× floor",
+        "p50 µs",
+        "× floor",
+        "p99 µs",
+        "delay p50",
+        "answers",
+        "failed",
+        "odd"
     );
     for (index, name) in names.iter().enumerate() {
         let column = |f: &dyn Fn(&Sample) -> f64| median(table.iter().map(|row| f(&row[index])).collect());

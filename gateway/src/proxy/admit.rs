@@ -34,6 +34,6 @@ pub(super) fn admit(
         _memory: memory,
         desk: (!envelope.upgrade).then(|| replay::wrap(session)),
         deadline: rules.map_or(at, |r| at.after(r.deadline)),
-        attempts_max: rules.map_or(1, |r| failover::attempts_max(r.attempts_max, envelope.sdk_retries)),
+        attempts_max: rules.map_or(1, |r| failover::attempts_allowed(r.attempts_max, envelope.sdk_retries)),
     }
 }

@@ -6,13 +6,16 @@ use super::context::{Current, RequestContext, Step, Verdict};
 use super::replay::{DEPLOYMENT_MISSING, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT};
 use super::select::RETRY_AFTER;
 use crate::domain::{Fault, Moment, Outcome};
+use crate::openai::operation::Operation;
 use crate::openai::throttle;
-use crate::policy::failover::{self, Next, Situation};
-use crate::state::{Pick, Transition};
+use crate::policy::eject::{Standing, Transition};
+use crate::policy::failover::{self, Next, Refusal, Situation};
+use crate::state::{BackendState, Pick, PoolState};
 use crate::telemetry::clock;
 use http::StatusCode;
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Raised by us to make Pingora's loop begin the next attempt, or end the request with our own answer.
@@ -27,6 +30,8 @@ pub(super) enum Verb {
     NextAttempt,
     /// We answer: the verdict is in the context.
     Refuse,
+    /// The answer broke after its first byte, or nobody waits for one.
+    End,
 }
 
 /// Classifies a response header.
@@ -35,28 +40,34 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
     if let Some(current) = ctx.attempts.current.as_mut() {
         current.status = header.status.as_u16();
         current.outcome = Some(outcome);
-        current.ticket.first_byte(now, outcome == Outcome::Served);
+        // Only times that compare with others': a whole answer takes as long as it is long.
+        let comparable = ctx.admission.as_ref().is_some_and(|a| a.facts.stream || a.operation == Operation::Embeddings);
+        current.ticket.first_byte(now, comparable && outcome == Outcome::Served);
         if let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool))
-            && let Some(meters) = pool.backends.get(current.backend)
+            && let Some(bound) = pool.backends.get(current.backend)
             && outcome == Outcome::Served
         {
-            meters.first_byte(now.since(current.started));
+            bound.meters.first_byte(now.since(current.started));
         }
     }
     if outcome.is_success() {
-        if std::mem::take(&mut ctx.attempts.budgeted)
-            && let Some(pool) = pool_state(ctx)
-        {
-            pool.budget().refund();
-        }
+        accept(ctx, now);
         return Verb::Relay;
     }
     let advice = match outcome {
-        Outcome::RateLimited => throttle::advice(&header.headers, clock::unix_seconds()).map(|a| a.wait),
+        Outcome::RateLimited => throttle::advice(&header.headers, clock::unix_ms() / 1000).map(|a| a.wait),
         _ => None,
     };
     finish(ctx, outcome, advice, now);
     decide(ctx, outcome, now)
+}
+
+/// A success is told at its header: a trial need not wait for the end of a long answer.
+fn accept(ctx: &mut RequestContext, now: Moment) {
+    let Some(current) = ctx.attempts.current.as_mut() else { return };
+    if let Some(transition) = current.ticket.accept(now, fastrand::u64(..)) {
+        tell(current.ticket.state(), &transition, now);
+    }
 }
 
 /// Classifies an attempt that ended without a (usable) response header.
@@ -101,29 +112,38 @@ pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
 /// Records the outcome of the attempt under way and closes it.
 pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<Duration>, now: Moment) {
     let Some(current) = ctx.attempts.current.take() else { return };
-    let Current { ticket, backend, started, status, .. } = current;
-    let state = ticket.state().clone();
+    let Current { mut ticket, backend, started, status, .. } = current;
+    let state = Arc::clone(ticket.state());
     let transition = ticket.finish(outcome, advice, now, fastrand::u64(..));
     let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool)) else { return };
-    if let Some(meters) = pool.backends.get(backend) {
-        meters.attempted(outcome);
-        meters.in_flight.dec();
-        if let Some(reason) = transition.as_ref().and_then(Transition::ejection) {
-            meters.ejected(reason.label());
+    if let Some(bound) = pool.backends.get(backend) {
+        bound.meters.attempted(outcome);
+        bound.meters.in_flight.dec();
+        if outcome == Outcome::ConnectFailed {
+            bound.next_address();
+        }
+        if let Some(Standing::Resting { reason, .. }) = transition.map(|t| t.to) {
+            bound.meters.ejected(reason.label());
         }
     }
     if let Some(transition) = transition {
-        tell(&state.id().to_string(), &transition, now);
+        tell(&state, &transition, now);
     }
     ctx.attempts.trail.push(Step { backend, outcome, status, took: now.since(started) });
 }
 
 /// One line per change of a backend's standing.
-fn tell(backend: &str, transition: &Transition, now: Moment) {
-    log::warn!("backend {backend}: {}", transition.describe(now));
+fn tell(state: &BackendState, transition: &Transition, now: Moment) {
+    match transition.to {
+        Standing::Resting { reason, until } => {
+            log::warn!("backend {}: set aside for {:.1?} ({})", state.id(), now.until(until), reason.label());
+        }
+        Standing::Trial { .. } => log::info!("backend {}: on trial", state.id()),
+        Standing::Open => log::warn!("backend {}: back in service", state.id()),
+    }
 }
 
-fn pool_state(ctx: &RequestContext) -> Option<&crate::state::PoolState> {
+fn pool_state(ctx: &RequestContext) -> Option<&PoolState> {
     ctx.admission.as_ref().and_then(|a| ctx.arrival.live.fleet.pools.get(a.pool))
 }
 
@@ -141,16 +161,19 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
         replayable: true,
     };
     let mut held = None;
-    if failover::may_repeat(outcome, &situation) {
+    if failover::next(outcome, &Situation { eligible_left: true, ..situation }) == Next::NextAttempt {
+        situation.budget = pool.budget().grants(now);
+        if !situation.budget
+            && let Some(meters) = meters
+        {
+            meters.budget_refusals.inc();
+        }
+    }
+    if situation.budget && failover::next(outcome, &Situation { eligible_left: true, ..situation }) == Next::NextAttempt
+    {
         // The ticket is taken now, so that the decision rests on a backend that is really there.
         if let Pick::Attempt(ticket) = pool.pick(ctx.attempts.tried, now, fastrand::u64(..)) {
             situation.eligible_left = true;
-            situation.budget = pool.budget().try_withdraw(now);
-            if !situation.budget
-                && let Some(meters) = meters
-            {
-                meters.budget_refusals.inc();
-            }
             held = Some(ticket);
         }
     }
@@ -158,30 +181,77 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
         Next::Relay => Verb::Relay,
         Next::NextAttempt => {
             ctx.attempts.next = held;
-            ctx.attempts.budgeted = true;
             if let Some(meters) = meters {
                 meters.failed_over(outcome);
             }
             Verb::NextAttempt
         }
-        Next::Refuse | Next::EndStream | Next::Settle => {
-            ctx.verdict = Some(Verdict::Faulted(fault(ctx, outcome, now)));
+        Next::Refuse(refusal) => {
+            ctx.verdict = Some(Verdict::Faulted(fault(ctx, refusal, now)));
             Verb::Refuse
         }
+        Next::EndStream | Next::Settle => Verb::End,
     }
 }
 
 /// What we say when the last attempt left nothing to relay.
-fn fault(ctx: &RequestContext, outcome: Outcome, now: Moment) -> Fault {
+fn fault(ctx: &RequestContext, refusal: Refusal, now: Moment) -> Fault {
     let soonest = pool_state(ctx).and_then(|p| p.soonest(now)).map(|at| now.until(at));
     if let Some(retry_after) = soonest
         && ctx.attempts.trail.iter().any(|step| step.outcome == Outcome::RateLimited)
     {
         return Fault::AllThrottled { retry_after };
     }
-    match outcome {
-        Outcome::TimedOut => Fault::DeadlinePassed,
-        Outcome::BackendDenied | Outcome::DeploymentMissing => Fault::BackendMisconfigured,
-        _ => Fault::Unreachable { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) },
+    match refusal {
+        Refusal::DeadlinePassed => Fault::DeadlinePassed,
+        Refusal::BackendMisconfigured => Fault::BackendMisconfigured,
+        Refusal::Unreachable => Fault::Unreachable { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16) -> Outcome {
+        by_status(StatusCode::from_u16(code).unwrap_or_default())
+    }
+
+    #[test]
+    fn every_status_has_its_outcome() {
+        for (codes, outcome) in [
+            (&[101, 200, 201, 204, 301][..], Outcome::Served),
+            (&[400, 404, 409, 413, 415, 422], Outcome::ClientError),
+            (&[401, 403], Outcome::BackendDenied),
+            (&[429], Outcome::RateLimited),
+            (&[408, 500, 502, 503, 504, 529], Outcome::ServerError),
+        ] {
+            for code in codes {
+                assert_eq!(status(*code), outcome, "{code}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_is_the_clients_the_backends_early_or_late() {
+        let raised = |kind: ErrorType, source: ErrorSource| {
+            let mut error = Error::new(kind);
+            error.esource = source;
+            error
+        };
+        for (kind, source, relayed, outcome) in [
+            (DEPLOYMENT_MISSING, ErrorSource::Upstream, false, Outcome::DeploymentMissing),
+            (FIRST_BYTE_TIMEOUT, ErrorSource::Downstream, false, Outcome::TimedOut),
+            (IDLE_TIMEOUT, ErrorSource::Downstream, true, Outcome::BrokenLate),
+            (TOTAL_TIMEOUT, ErrorSource::Upstream, true, Outcome::BrokenLate),
+            (ErrorType::ReadTimedout, ErrorSource::Upstream, false, Outcome::TimedOut),
+            (ErrorType::ConnectionClosed, ErrorSource::Upstream, false, Outcome::BrokenEarly),
+            (ErrorType::ConnectionClosed, ErrorSource::Upstream, true, Outcome::BrokenLate),
+            (ErrorType::ConnectionClosed, ErrorSource::Downstream, false, Outcome::ClientGone),
+            (ErrorType::WriteError, ErrorSource::Downstream, true, Outcome::ClientGone),
+        ] {
+            let label = format!("{kind:?} {source:?} {relayed}");
+            assert_eq!(by_error(&raised(kind, source), relayed), outcome, "{label}");
+        }
     }
 }

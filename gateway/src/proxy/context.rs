@@ -6,7 +6,7 @@ use crate::domain::{Denial, Fault, Moment, Outcome};
 use crate::openai::facts::Facts;
 use crate::openai::operation::Operation;
 use crate::openai::sse::{BodyScanner, Scanner};
-use crate::state::{Reservation, Ticket, Tried};
+use crate::state::{Presence, Reservation, Ticket, Tried};
 use bytes::Bytes;
 use http::HeaderValue;
 use std::net::SocketAddr;
@@ -33,6 +33,8 @@ pub struct RequestContext {
 pub(super) struct Arrival {
     pub(super) at: Moment,
     pub(super) live: Arc<Live>,
+    /// Counts this request as in flight until the context is dropped.
+    _presence: Presence,
 }
 
 /// What the request line and headers say.
@@ -76,8 +78,6 @@ pub(super) struct Attempts {
     pub(super) current: Option<Current>,
     /// Picked by `classify` for the next attempt.
     pub(super) next: Option<Ticket>,
-    /// The budget granted the attempt under way; given back when it is served.
-    pub(super) budgeted: bool,
     /// Finished ones, for the access log.
     pub(super) trail: Vec<Step>,
 }
@@ -149,9 +149,9 @@ impl Relay {
 
 impl RequestContext {
     /// A request that has just come in.
-    pub(super) fn new(at: Moment, live: Arc<Live>) -> Self {
+    pub(super) fn new(at: Moment, live: Arc<Live>, presence: Presence) -> Self {
         Self {
-            arrival: Arrival { at, live },
+            arrival: Arrival { at, live, _presence: presence },
             envelope: None,
             admission: None,
             attempts: Attempts::default(),

@@ -3,7 +3,7 @@
 //! Path, deployment, api-version, credentials and framing are this backend's own; everything else stays the client's.
 
 use super::context::{Admission, Envelope, RequestContext};
-use super::replay::Order;
+use super::replay::{self, Order};
 use super::select::first_byte_timeout;
 use crate::config::snapshot::{Auth, Backend};
 use crate::domain::Moment;
@@ -12,11 +12,17 @@ use crate::openai::rewrite::{self, Replacement, Segments};
 use http::{HeaderValue, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
-use tokio::time::Instant;
 
 /// Headers of the client that no backend sees. Credentials are gone already.
-const WITHHELD: [&str; 7] =
-    ["expect", "accept-encoding", "transfer-encoding", "content-length", "x-tidegate-attempts", "x-request-id", "cookie"];
+const WITHHELD: [&str; 7] = [
+    "expect",
+    "accept-encoding",
+    "transfer-encoding",
+    "content-length",
+    "x-tidegate-attempts",
+    "x-request-id",
+    "cookie",
+];
 
 /// Rewrites the request and places the order for the replay session.
 pub(super) fn forward(
@@ -24,7 +30,6 @@ pub(super) fn forward(
     upstream: &mut RequestHeader,
     ctx: &RequestContext,
     now: Moment,
-    clock: Instant,
 ) -> Result<()> {
     let lost = || Error::explain(ErrorType::InternalError, "forward before select");
     let admission = ctx.admission.as_ref().ok_or_else(lost)?;
@@ -45,8 +50,10 @@ pub(super) fn forward(
         body,
         first_byte: first_byte_timeout(pool, admission, now),
         idle: pool.timeouts.idle,
-        total: clock.checked_add(total),
-        watch_404: backend.deployment.is_some() || admission.facts.model.is_some() || admission.operation.model_in_body(),
+        total: replay::now().checked_add(total),
+        watch_404: backend.deployment.is_some()
+            || admission.facts.model.is_some()
+            || admission.operation.model_in_body(),
     });
     Ok(())
 }
@@ -78,7 +85,12 @@ fn body_for(admission: &Admission, backend: &Backend) -> Segments {
     }
 }
 
-fn headers(downstream: &RequestHeader, upstream: &mut RequestHeader, envelope: &Envelope, backend: &Backend) -> Result<()> {
+fn headers(
+    downstream: &RequestHeader,
+    upstream: &mut RequestHeader,
+    envelope: &Envelope,
+    backend: &Backend,
+) -> Result<()> {
     for name in WITHHELD {
         upstream.remove_header(name);
     }

@@ -1,9 +1,16 @@
-//! [`Live`]: what a request pins at birth: the fleet of one configuration and its pre-resolved meters.
+//! [`Live`]: what a request pins at birth: the fleet of one configuration with its meters and trust, looked up once.
 
+use crate::config::snapshot::Backend;
 use crate::policy::route::Matcher;
-use crate::state::Fleet;
+use crate::state::{BackendState, Fleet};
 use crate::telemetry::{BackendMeters, Metrics, PoolMeters, RouteMeters};
+use pingora::protocols::tls::CaType;
+use pingora::utils::tls::{WrappedX509, parse_x509};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// One configuration in force, ready for the request path.
 pub struct Live {
@@ -13,14 +20,38 @@ pub struct Live {
     pub(super) pools: Vec<LivePool>,
 }
 
-/// Meters of one pool and its backends, in the order of the snapshot.
+/// One pool, in the order of the snapshot.
 pub(super) struct LivePool {
     pub(super) meters: Arc<PoolMeters>,
-    pub(super) backends: Vec<Arc<BackendMeters>>,
+    pub(super) backends: Vec<LiveBackend>,
+}
+
+/// One backend: its meters and what a connection to it needs beyond the snapshot.
+pub(super) struct LiveBackend {
+    pub(super) meters: Arc<BackendMeters>,
+    /// CAs to trust instead of the system's.
+    pub(super) trust: Option<Arc<CaType>>,
+    /// Keeps connections with different trust apart: the CA is not part of Pingora's pool key.
+    pub(super) group: u64,
+    /// Which of its addresses is used; moves on when one refuses.
+    turn: AtomicUsize,
+}
+
+impl LiveBackend {
+    /// The address for the next connection; `None` while the name has never resolved.
+    pub(super) fn address(&self, state: &BackendState) -> Option<SocketAddr> {
+        state.addresses().address(self.turn.load(Ordering::Relaxed))
+    }
+
+    /// The address used so far does not connect.
+    pub(super) fn next_address(&self) {
+        self.turn.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 impl Live {
-    /// Binds a fleet to its meters.
+    /// Binds a fleet to its meters. Reads CA files (checked when the configuration was compiled): not for the async
+    /// threads.
     #[must_use]
     pub fn new(fleet: Arc<Fleet>, metrics: &Metrics) -> Self {
         let snapshot = &fleet.snapshot;
@@ -35,9 +66,30 @@ impl Live {
             .iter()
             .map(|pool| LivePool {
                 meters: metrics.pool(&pool.name),
-                backends: pool.backends.iter().map(|b| metrics.backend(&b.id, &b.region)).collect(),
+                backends: pool.backends.iter().map(|backend| bind(backend, metrics)).collect(),
             })
             .collect();
         Self { matchers, routes, pools, fleet }
     }
+}
+
+fn bind(backend: &Backend, metrics: &Metrics) -> LiveBackend {
+    let trust = trust(backend);
+    LiveBackend {
+        meters: metrics.backend(&backend.id, &backend.region),
+        group: if trust.is_some() { fastrand::u64(1..) } else { 0 },
+        trust,
+        turn: AtomicUsize::new(0),
+    }
+}
+
+/// The backend's own CAs. A file that has gone since it was checked leaves no CA to trust, never the system's.
+fn trust(backend: &Backend) -> Option<Arc<CaType>> {
+    let path = backend.url.ca_file.as_ref()?;
+    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let certificates = read.unwrap_or_else(|error| {
+        log::error!("backend {}: cannot read {}: {error}", backend.id, path.display());
+        Vec::new()
+    });
+    Some(certificates.iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect())
 }

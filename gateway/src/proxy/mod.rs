@@ -60,9 +60,9 @@ pub struct Gateway {
     /// One line per request.
     pub access_log: AccessLog,
     /// Request bodies held by the process.
-    pub memory: Arc<BodyMemory>,
+    pub memory: BodyMemory,
     /// Requests and streams in flight, for draining.
-    pub gauges: Arc<Gauges>,
+    pub gauges: Gauges,
     /// The listeners' addresses and names, for the access log.
     pub listeners: Vec<(SocketAddr, String)>,
 }
@@ -92,12 +92,12 @@ impl From<read::Unread> for Stop {
 
 impl Gateway {
     /// Name of the listener with this local address.
-    fn listener_of(&self, local: Option<&pingora::protocols::l4::socket::SocketAddr>) -> Option<String> {
+    fn listener_of(&self, local: Option<&pingora::protocols::l4::socket::SocketAddr>) -> Option<&str> {
         let local = local?.as_inet()?;
         let named = |(address, _): &&(SocketAddr, String)| {
             address.port() == local.port() && (address.ip().is_unspecified() || address.ip() == local.ip())
         };
-        self.listeners.iter().find(named).map(|(_, name)| name.clone())
+        self.listeners.iter().find(named).map(|(_, name)| name.as_str())
     }
 
     /// Stations 1 to 6.
@@ -124,8 +124,7 @@ impl ProxyHttp for Gateway {
     type CTX = RequestContext;
 
     fn new_ctx(&self) -> Self::CTX {
-        self.gauges.request_begins();
-        RequestContext::new(clock::now(), self.live.load_full())
+        RequestContext::new(clock::now(), self.live.load_full(), self.gauges.request())
     }
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
@@ -159,7 +158,7 @@ impl ProxyHttp for Gateway {
         upstream_request: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        forward::forward(session.req_header(), upstream_request, ctx, clock::now(), clock::timer_now())
+        forward::forward(session.req_header(), upstream_request, ctx, clock::now())
     }
 
     async fn upstream_response_filter(
@@ -189,10 +188,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
         mut e: Box<Error>,
     ) -> Box<Error> {
-        if let Some(current) = &ctx.attempts.current {
-            current.ticket.state().next_address();
-            log::debug!("connect failed: {e}");
-        }
+        log::debug!("connect failed: {e}");
         let verb = classify::failed(ctx, Outcome::ConnectFailed, clock::now());
         e.set_retry(verb == Verb::NextAttempt);
         e
@@ -223,7 +219,7 @@ impl ProxyHttp for Gateway {
             return e;
         }
         if !written {
-            ctx.relay = None;
+            relay::take_back(ctx);
         }
         let verb = classify::failed(ctx, outcome, clock::now());
         e.set_retry(verb == Verb::NextAttempt);
@@ -272,7 +268,6 @@ impl ProxyHttp for Gateway {
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Self::CTX) {
         settle::settle(self, session, e, ctx, clock::now());
-        self.gauges.request_ends();
         if let Some(desk) = ctx.admission.as_ref().and_then(|a| a.desk.as_ref()) {
             replay::unwrap(&mut session.downstream_session, desk);
         }

@@ -10,7 +10,6 @@ use bytes::{Bytes, BytesMut};
 use http::header;
 use pingora::protocols::http::ServerSession;
 use pingora_timeout::timeout;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// Told to clients that find the body memory full.
@@ -34,7 +33,7 @@ impl From<Denial> for Unread {
 pub(super) async fn read(
     session: &mut ServerSession,
     limits: &Limits,
-    memory: &Arc<BodyMemory>,
+    memory: &BodyMemory,
 ) -> Result<(Bytes, Reservation), Unread> {
     let stated = stated_length(session);
     if stated.is_some_and(|length| length > limits.body_size_max) {
@@ -77,7 +76,7 @@ fn hold(held: &mut Reservation, total: usize, more: usize, limits: &Limits) -> R
     if (total + more) as u64 > limits.body_size_max {
         return Err(Denial::BodyTooLarge { limit: limits.body_size_max }.into());
     }
-    if held.grow(more as u64) { Ok(()) } else { Err(memory_full()) }
+    held.grow(more as u64).ok_or_else(memory_full)
 }
 
 fn memory_full() -> Unread {

@@ -22,8 +22,7 @@ impl Verdict {
 pub(super) async fn refuse(session: &mut Session, ctx: &RequestContext, verdict: &Verdict) -> Result<u16> {
     let refusal = verdict.refusal();
     let request_id = ctx.envelope.as_ref().map(|e| e.request_id.clone());
-    let id_text = request_id.as_ref().and_then(|id| id.to_str().ok()).unwrap_or("-");
-    let body = refusal.body(id_text);
+    let body = refusal.body();
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut answer = ResponseHeader::build(status, Some(8))?;
     answer.insert_header(header::CONTENT_TYPE, "application/json")?;

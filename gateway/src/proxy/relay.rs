@@ -38,6 +38,15 @@ pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: 
     Ok(())
 }
 
+/// The answer was not relayed after all.
+pub(super) fn take_back(ctx: &mut RequestContext) {
+    if ctx.relay.take().is_some_and(|relay| relay.streams())
+        && let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool))
+    {
+        pool.meters.streams_open.dec();
+    }
+}
+
 /// Our own headers: request id, who served, the trail of attempts.
 fn mark(ctx: &RequestContext, header: &mut ResponseHeader) -> Result<()> {
     let snapshot = &ctx.arrival.live.fleet.snapshot;
@@ -137,4 +146,3 @@ pub(super) async fn end_broken(session: &mut Session, ctx: &RequestContext) {
         log::debug!("the client left before the error event: {error}");
     }
 }
-

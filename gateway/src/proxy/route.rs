@@ -93,3 +93,39 @@ fn host_of(request: &RequestHeader) -> String {
 fn echo(deployment: Option<&str>) -> String {
     deployment.unwrap_or("").chars().filter(|c| !c.is_control()).take(ECHOED_MAX).collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_compared_without_port_and_case() {
+        for (host, expected) in [
+            ("api.example.com", "api.example.com"),
+            ("API.Example.com:8443", "api.example.com"),
+            ("[::1]:8080", "[::1]"),
+            ("[::1]", "[::1]"),
+            ("", ""),
+        ] {
+            let mut request = RequestHeader::build("POST", b"/", None).unwrap();
+            request.insert_header(header::HOST, host).unwrap();
+            assert_eq!(host_of(&request), expected, "{host}");
+        }
+    }
+
+    #[test]
+    fn forms_are_told_by_their_media_type() {
+        assert!(is_multipart("multipart/form-data; boundary=x"));
+        assert!(is_multipart(" Multipart/Form-Data"));
+        assert!(!is_multipart("multipart/mixed"));
+        assert!(!is_multipart("application/json"));
+    }
+
+    #[test]
+    fn what_is_echoed_is_short_and_printable() {
+        assert_eq!(echo(Some("gpt\n4o")), "gpt4o");
+        assert_eq!(echo(Some(&"x".repeat(500))).len(), ECHOED_MAX);
+        assert_eq!(echo(None), "");
+    }
+}

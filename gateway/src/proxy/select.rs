@@ -1,15 +1,25 @@
 //! Station 7, select: open the next attempt on the backend that `state` picks, and say how to reach it.
 
 use super::context::{Admission, Attempts, Current, RequestContext};
+use super::live::LiveBackend;
 use crate::config::snapshot::{Backend, Pool};
 use crate::domain::{Fault, Moment};
 use crate::state::{Pick, PoolState, Ticket};
 use pingora::protocols::ALPN;
+use pingora::protocols::l4::ext::TcpKeepalive;
 use pingora::upstreams::peer::HttpPeer;
 use std::time::Duration;
 
 /// Told to clients when nothing says when a backend will be back.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Finds a dead peer long before the idle timeout of a silent stream.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive {
+    idle: Duration::from_secs(30),
+    interval: Duration::from_secs(10),
+    count: 3,
+    user_timeout: Duration::from_secs(60),
+};
 
 /// Opens the next attempt: the ticket that `classify` already holds, or a pick of its own.
 pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, Fault> {
@@ -18,10 +28,13 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     let pool = live.fleet.pools.get(admission.pool).ok_or(Fault::Internal)?;
     let spec = live.fleet.snapshot.pools.get(admission.pool).ok_or(Fault::Internal)?;
     let attempts = &mut ctx.attempts;
+    let upgrade = admission.desk.is_none();
     if let Some(current) = attempts.current.as_mut().filter(|c| c.fresh) {
         // A stale keep-alive connection: the same attempt again, on a new connection.
         let backend = spec.backends.get(current.backend).ok_or(Fault::Internal)?;
-        return peer(spec, backend, &current.ticket, true).ok_or(Fault::Internal);
+        let bound =
+            live.pools.get(admission.pool).and_then(|p| p.backends.get(current.backend)).ok_or(Fault::Internal)?;
+        return peer((spec, backend, bound), &current.ticket, (true, upgrade)).ok_or(Fault::Internal);
     }
     let ticket = match attempts.next.take() {
         Some(ticket) => ticket,
@@ -29,15 +42,12 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     };
     let index = ticket.index();
     let backend = spec.backends.get(index).ok_or(Fault::Internal)?;
-    let peer = peer(spec, backend, &ticket, false).ok_or(Fault::NoBackend { retry_after: RETRY_AFTER })?;
-    if attempts.count == 0 {
-        pool.budget().deposit(now);
-    }
-    if let Some(meters) = live.pools.get(admission.pool).and_then(|p| p.backends.get(index)) {
-        meters.in_flight.inc();
-    }
+    let bound = live.pools.get(admission.pool).and_then(|p| p.backends.get(index)).ok_or(Fault::Internal)?;
+    let peer =
+        peer((spec, backend, bound), &ticket, (false, upgrade)).ok_or(Fault::NoBackend { retry_after: RETRY_AFTER })?;
+    bound.meters.in_flight.inc();
     attempts.count += 1;
-    attempts.tried.insert(index);
+    attempts.tried = attempts.tried.with(index);
     attempts.current = Some(Current { ticket, backend: index, started: now, outcome: None, status: 0, fresh: false });
     Ok(peer)
 }
@@ -53,8 +63,12 @@ fn pick(pool: &PoolState, attempts: &Attempts, now: Moment) -> Result<Ticket, Fa
 }
 
 /// How to reach a backend; `None` while its name has never resolved.
-fn peer(pool: &Pool, backend: &Backend, ticket: &Ticket, fresh: bool) -> Option<HttpPeer> {
-    let address = ticket.state().address()?;
+fn peer(
+    (pool, backend, bound): (&Pool, &Backend, &LiveBackend),
+    ticket: &Ticket,
+    (fresh, upgrade): (bool, bool),
+) -> Option<HttpPeer> {
+    let address = bound.address(ticket.state())?;
     let server_name = if backend.url.tls { backend.url.host.clone() } else { String::new() };
     let mut peer = HttpPeer::new(address, backend.url.tls, server_name);
     let timeouts = &pool.timeouts;
@@ -63,30 +77,24 @@ fn peer(pool: &Pool, backend: &Backend, ticket: &Ticket, fresh: bool) -> Option<
     options.total_connection_timeout = Some(timeouts.handshake);
     // A safety net only: the replay session keeps the exact deadlines.
     let longest = pool.failover.first_byte_timeout.max(pool.failover.stream_first_byte_timeout).max(timeouts.idle);
-    options.read_timeout = Some(longest + Duration::from_secs(5));
+    let tunnel = if upgrade { timeouts.total } else { longest };
+    options.read_timeout = Some(tunnel.max(longest) + Duration::from_secs(5));
+    options.tcp_keepalive = Some(KEEPALIVE);
     options.write_timeout = Some(timeouts.write);
     options.idle_timeout = Some(timeouts.keepalive);
-    if backend.http2 && backend.url.tls {
+    // An upgrade is HTTP/1.1's: HTTP/2 would lose it.
+    if backend.http2 && backend.url.tls && !upgrade {
         options.alpn = ALPN::H2H1;
         options.max_h2_streams = 100;
     }
-    if let Some(ca) = ticket.state().trust() {
-        options.ca = Some(ca);
-        // The CA is not part of Pingora's pool key; the backend's own number keeps its connections apart.
-        peer.group_key = ticket.state().serial();
-    }
-    if fresh {
-        peer.group_key = fastrand::u64(..);
-    }
+    options.ca = bound.trust.clone();
+    peer.group_key = if fresh { fastrand::u64(1..) } else { bound.group };
     Some(peer)
 }
 
 /// From the start of an attempt to its response header: the timeout of its kind, cut by the deadline of the request.
 pub(super) fn first_byte_timeout(pool: &Pool, admission: &Admission, now: Moment) -> Duration {
-    let timeout = if admission.facts.stream {
-        pool.failover.stream_first_byte_timeout
-    } else {
-        pool.failover.first_byte_timeout
-    };
+    let timeout =
+        if admission.facts.stream { pool.failover.stream_first_byte_timeout } else { pool.failover.first_byte_timeout };
     timeout.min(now.until(admission.deadline))
 }

@@ -4,17 +4,18 @@
 
 use super::Gateway;
 use super::classify;
-use super::context::{Relay, RequestContext, Verdict};
+use super::context::{Relay, RequestContext, Step, Verdict};
 use super::relay;
+use crate::config::snapshot::Backend;
 use crate::domain::{Ending, Fault, Moment, Outcome, Usage};
 use crate::openai::operation;
+use crate::telemetry::access_log::trace_id;
 use crate::telemetry::{AttemptRecord, Record, Timestamp};
+use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
+use std::borrow::Cow;
 use std::time::Duration;
-
-/// Longest user agent in the access log, bytes.
-const USER_AGENT_LENGTH_MAX: usize = 128;
 
 /// Closes the books of a request.
 pub(super) fn settle(
@@ -28,10 +29,19 @@ pub(super) fn settle(
     let ending = ending(ctx, error);
     let usage = ctx.relay.as_ref().and_then(relay::usage);
     let sent = session.downstream_session.body_bytes_sent() as u64;
-    count(gateway, ctx, ending, usage, sent, now);
+    let told = Told { ending, usage, sent };
+    count(gateway, ctx, &told, now);
     if gateway.access_log.enabled() {
-        gateway.access_log.log(&record(gateway, session, ctx, ending, usage, sent, now));
+        tell(gateway, session, ctx, &told, now);
     }
+}
+
+/// What meters and log are told.
+struct Told {
+    ending: Ending,
+    usage: Option<Usage>,
+    /// Body bytes sent to the client.
+    sent: u64,
 }
 
 /// The attempt whose answer was relayed is still open.
@@ -75,7 +85,8 @@ fn by_status(status: u16) -> Ending {
     }
 }
 
-fn count(gateway: &Gateway, ctx: &RequestContext, ending: Ending, usage: Option<Usage>, sent: u64, now: Moment) {
+fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
+    let Told { ending, usage, sent } = *told;
     match &ctx.verdict {
         Some(verdict @ Verdict::Denied(_)) => gateway.metrics.denied(verdict.refusal().code),
         Some(verdict @ Verdict::Faulted(_)) => gateway.metrics.faulted(verdict.refusal().code),
@@ -95,9 +106,9 @@ fn count(gateway: &Gateway, ctx: &RequestContext, ending: Ending, usage: Option<
     pool.meters.response_bytes.inc_by(sent);
     pool.meters.in_flight.dec();
     if let Some(backend) = serving(ctx).and_then(|index| pool.backends.get(index)) {
-        backend.answered(ending);
+        backend.meters.answered(ending);
         if let Some(usage) = usage {
-            backend.used(usage);
+            backend.meters.used(usage);
         }
     }
     if ctx.relay.as_ref().is_some_and(Relay::streams) {
@@ -110,79 +121,66 @@ fn serving(ctx: &RequestContext) -> Option<usize> {
     ctx.relay.as_ref().and(ctx.attempts.trail.last()).map(|step| step.backend)
 }
 
-fn record(
-    gateway: &Gateway,
-    session: &Session,
-    ctx: &RequestContext,
-    ending: Ending,
-    usage: Option<Usage>,
-    sent: u64,
-    now: Moment,
-) -> Record {
+/// Tells the access log. Everything in the line is borrowed from the request.
+fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told, now: Moment) {
     let snapshot = &ctx.arrival.live.fleet.snapshot;
     let request = session.req_header();
     let admission = ctx.admission.as_ref();
+    let envelope = ctx.envelope.as_ref();
     let pool = admission.and_then(|a| snapshot.pools.get(a.pool));
     let text = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok());
-    let total = now.since(ctx.arrival.at);
-    let backend_name = |index: usize| {
-        pool.and_then(|p| p.backends.get(index)).map_or_else(String::new, |b| b.id.backend.to_string())
-    };
-    let region = |index: usize| {
-        pool.and_then(|p| p.backends.get(index)).map_or_else(String::new, |b| b.region.to_string())
-    };
-    let attempts = ctx
-        .attempts
-        .trail
-        .iter()
-        .map(|step| AttemptRecord {
-            backend: backend_name(step.backend),
-            region: region(step.backend),
-            outcome: step.outcome.label(),
-            status: (step.status != 0).then_some(step.status),
-            ms: millis(step.took),
-        })
-        .collect();
-    let serving = serving(ctx);
-    Record {
+    let backend = |index: usize| pool.and_then(|p| p.backends.get(index));
+    let attempts = ctx.attempts.trail.iter().filter_map(|step| Some(attempt(step, backend(step.backend)?))).collect();
+    gateway.access_log.log(&Record {
         time: Timestamp::now(),
-        request_id: ctx.envelope.as_ref().and_then(|e| e.request_id.to_str().ok()).unwrap_or("-").to_owned(),
-        client: ctx.envelope.as_ref().and_then(|e| e.client).map(|a| a.to_string()),
-        listener: gateway.listener_of(session.server_addr()),
-        protocol: if ctx.envelope.as_ref().is_some_and(|e| e.http2) { "HTTP/2" } else { "HTTP/1.1" },
-        method: request.method.as_str().to_owned(),
-        host: request.uri.host().or_else(|| text("host")).map(str::to_owned),
+        request_id: envelope.and_then(|e| e.request_id.to_str().ok()).unwrap_or("-").into(),
+        trace_id: text("traceparent").and_then(trace_id).map(Into::into),
+        client: envelope.and_then(|e| e.client),
+        listener: gateway.listener_of(session.server_addr()).map(Into::into),
+        protocol: if envelope.is_some_and(|e| e.http2) { "HTTP/2" } else { "HTTP/1.1" },
+        method: request.method.as_str().into(),
+        host: request.uri.host().or_else(|| text("host")).map(Into::into),
         path: scrubbed_path(request),
-        route: admission.and_then(|a| snapshot.routes.get(a.route)).map(|r| r.name.to_string()),
-        pool: pool.map(|p| p.name.to_string()),
+        route: admission.and_then(|a| snapshot.routes.get(a.route)).map(|r| r.name.as_str().into()),
+        pool: pool.map(|p| p.name.as_str().into()),
         operation: admission.map(|a| a.operation.label()),
-        deployment: admission.and_then(|a| a.deployment.clone()),
+        deployment: admission.and_then(|a| a.deployment.as_deref()).map(Into::into),
         stream: admission.is_some_and(|a| a.facts.stream),
         status: session.response_written().map(|r| r.status.as_u16()),
-        ending: ending.label(),
+        ending: told.ending.label(),
         code: ctx.verdict.as_ref().map(|v| v.refusal().code),
-        served_by: serving.map(|index| format!("{}/{}", region(index), backend_name(index))),
+        served_by: serving(ctx).and_then(backend).and_then(|b| b.served_by.to_str().ok()).map(Into::into),
         attempts,
         bytes_in: admission.map_or(0, |a| a.body.len() as u64),
-        bytes_out: sent,
-        tokens: usage.map(Into::into),
+        bytes_out: told.sent,
+        tokens: told.usage.map(Into::into),
         first_byte_ms: ctx.relay.as_ref().map(|r| millis(r.first_byte.since(ctx.arrival.at))),
-        total_ms: millis(total),
-        user_agent: text("user-agent").map(|ua| ua.chars().take(USER_AGENT_LENGTH_MAX).collect()),
-        sdk_retry_count: ctx.envelope.as_ref().map_or(0, |e| e.sdk_retries),
+        total_ms: millis(now.since(ctx.arrival.at)),
+        user_agent: text("user-agent").map(Into::into),
+        sdk_retry_count: envelope.map_or(0, |e| e.sdk_retries),
         generation: snapshot.generation,
-    }
+    });
 }
 
 /// Path and query as the client sent them, credentials in the query cut out.
-fn scrubbed_path(request: &pingora::http::RequestHeader) -> String {
+fn scrubbed_path(request: &RequestHeader) -> Cow<'_, str> {
     match request.uri.query() {
-        Some(query) => format!("{}?{}", request.uri.path(), operation::scrub_query(query)),
-        None => request.uri.path().to_owned(),
+        Some(query) => format!("{}?{}", request.uri.path(), operation::scrub_query(query)).into(),
+        None => request.uri.path().into(),
     }
 }
 
+fn attempt<'a>(step: &Step, backend: &'a Backend) -> AttemptRecord<'a> {
+    AttemptRecord {
+        backend: backend.id.backend.as_str().into(),
+        region: backend.region.as_str().into(),
+        outcome: step.outcome.label(),
+        status: (step.status != 0).then_some(step.status),
+        ms: millis(step.took),
+    }
+}
+
+/// Milliseconds with three decimals.
 fn millis(time: Duration) -> f64 {
-    // Three decimals are enough for a log.
     (time.as_secs_f64() * 1e6).round() / 1e3
 }

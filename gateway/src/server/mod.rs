@@ -81,10 +81,10 @@ pub struct StartOptions {
 pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError> {
     let parts = Parts::new(snapshot, options)?;
     let snapshot = Arc::clone(&parts.fleet.snapshot);
-    let conf = Arc::new(server_conf(&snapshot.process));
     let opt = Opt { upgrade: options.upgrade, ..Opt::default() };
-    let mut server = Server::new_with_opt_and_conf(Some(opt), (*conf).clone());
+    let mut server = Server::new_with_opt_and_conf(Some(opt), server_conf(&snapshot.process));
     server.bootstrap();
+    let conf = Arc::clone(&server.configuration);
     for (listeners, h2c) in groups(&snapshot.listeners) {
         server.add_service(parts.service(&conf, &listeners, h2c));
     }
@@ -93,7 +93,7 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
         server.add_boxed_service(service);
     }
     let drain = shutdown::Drain {
-        gauges: Arc::clone(&parts.gauges),
+        gauges: parts.gauges.clone(),
         access_log: parts.access_log.clone(),
         process: snapshot.process.clone(),
         draining: Arc::clone(&draining),
@@ -101,7 +101,8 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
     let mut drain = background_service("drain", drain);
     drain.threads = Some(1);
     server.add_service(drain);
-    let watch = shutdown::Watch { draining, metrics: Arc::clone(&parts.metrics), pre_drain: snapshot.process.pre_drain };
+    let watch =
+        shutdown::Watch { draining, metrics: Arc::clone(&parts.metrics), pre_drain: snapshot.process.pre_drain };
     for listener in &snapshot.listeners {
         let scheme = if listener.tls.is_some() { "https" } else { "http" };
         log::warn!("listening on {scheme}://{} ({})", listener.address, listener.name);
@@ -118,8 +119,8 @@ struct Parts {
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
     access_log: AccessLog,
-    memory: Arc<BodyMemory>,
-    gauges: Arc<Gauges>,
+    memory: BodyMemory,
+    gauges: Gauges,
     certificates: Arc<Certificates>,
     draining: Arc<AtomicBool>,
 }
@@ -134,7 +135,7 @@ impl Parts {
         }
         let metrics = Arc::new(Metrics::new().map_err(|e| StartError::Metrics(e.to_string()))?);
         let access_log = AccessLog::start(&snapshot.access_log, &metrics).map_err(StartError::AccessLog)?;
-        let memory = Arc::new(BodyMemory::new(snapshot.limits.body_memory_max));
+        let memory = BodyMemory::new(snapshot.limits.body_memory_max);
         let registry = Arc::new(Registry::default());
         let fleet = registry.bind(Arc::new(snapshot));
         let live = Arc::new(ArcSwap::from_pointee(Live::new(Arc::clone(&fleet), &metrics)));
@@ -147,7 +148,7 @@ impl Parts {
             metrics,
             access_log,
             memory,
-            gauges: Arc::default(),
+            gauges: Gauges::default(),
             certificates,
             draining: Arc::default(),
         })
@@ -165,8 +166,8 @@ impl Parts {
             live: Arc::clone(&self.live),
             metrics: Arc::clone(&self.metrics),
             access_log: self.access_log.clone(),
-            memory: Arc::clone(&self.memory),
-            gauges: Arc::clone(&self.gauges),
+            memory: self.memory.clone(),
+            gauges: self.gauges.clone(),
             listeners: snapshot.listeners.iter().map(|l| (l.address, l.name.to_string())).collect(),
         };
         let mut proxy = http_proxy(conf, gateway);
@@ -188,6 +189,12 @@ impl Parts {
             service.add_listener(endpoint);
         }
         service
+    }
+}
+
+impl Parts {
+    fn background(&self, _options: &StartOptions) -> Vec<Box<dyn pingora::services::ServiceWithDependents>> {
+        Vec::new()
     }
 }
 

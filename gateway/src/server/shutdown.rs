@@ -63,7 +63,7 @@ impl ShutdownSignalWatch for Watch {
 /// Ends the process once the listeners are closed and nothing is in flight.
 pub struct Drain {
     /// What is in flight.
-    pub gauges: Arc<Gauges>,
+    pub gauges: Gauges,
     /// Flushed before the end.
     pub access_log: AccessLog,
     /// Limits.
@@ -86,7 +86,7 @@ impl BackgroundService for Drain {
         };
         let left = tokio::select! {
             left = self.quiet() => left,
-            () = hurry(&mut term, &mut int) => self.gauges.in_flight(),
+            () = hurry(&mut term, &mut int) => self.gauges.requests_in_flight(),
         };
         if left == 0 {
             log::warn!("drained; stopping");
@@ -100,17 +100,17 @@ impl BackgroundService for Drain {
 
 impl Drain {
     /// Waits until nothing is in flight or the deadline; says what is left.
-    async fn quiet(&self) -> u64 {
+    async fn quiet(&self) -> usize {
         let looks = self.process.drain.as_millis() / LOOK.as_millis();
         let mut quiet = 0;
         for _ in 0..=looks {
-            quiet = if self.gauges.in_flight() == 0 { quiet + 1 } else { 0 };
+            quiet = if self.gauges.requests_in_flight() == 0 { quiet + 1 } else { 0 };
             if quiet >= QUIET_LOOKS {
                 return 0;
             }
             sleep(LOOK).await;
         }
-        self.gauges.in_flight()
+        self.gauges.requests_in_flight()
     }
 }
 

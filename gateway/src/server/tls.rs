@@ -107,8 +107,8 @@ fn read(files: &TlsFiles) -> Result<CertifiedKey, CertificateError> {
     if chain.is_empty() {
         return Err(unreadable("a certificate", &files.certificate, "no PEM certificate in it"));
     }
-    let key =
-        PrivateKeyDer::from_pem_file(&files.key).map_err(|e| unreadable("a private key", &files.key, &e.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|e| unreadable("a private key", &files.key, &e.to_string()))?;
     let provider = rustls::crypto::ring::default_provider();
     CertifiedKey::from_der(chain, key, &provider).map_err(|e| CertificateError::Mismatch {
         certificate: files.certificate.display().to_string(),

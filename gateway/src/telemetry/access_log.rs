@@ -7,9 +7,11 @@ use super::sink::Sink;
 use crate::config::snapshot;
 use crate::domain::Usage;
 use serde::{Serialize, Serializer};
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,41 +22,41 @@ use std::time::Duration;
 const FIELD_LENGTH_MAX: usize = 128;
 const PATH_LENGTH_MAX: usize = 1024;
 
-/// Everything the log says about one request.
+/// Everything the log says about one request, borrowed from the request where it can be.
 #[derive(Clone, Debug, Serialize)]
-pub struct Record {
+pub struct Record<'a> {
     /// When the request ended.
     pub time: Timestamp,
     /// Its id, as in `x-request-id`.
     #[serde(serialize_with = "field")]
-    pub request_id: String,
+    pub request_id: Cow<'a, str>,
     /// Trace id of the client's `traceparent`, see [`trace_id`].
     #[serde(serialize_with = "optional_field", skip_serializing_if = "Option::is_none")]
-    pub trace_id: Option<String>,
+    pub trace_id: Option<Cow<'a, str>>,
     /// Address of the client's connection.
-    pub client: Option<String>,
+    pub client: Option<SocketAddr>,
     /// Where it connected.
-    pub listener: Option<String>,
+    pub listener: Option<Cow<'a, str>>,
     /// `HTTP/1.1` or `HTTP/2`.
     pub protocol: &'static str,
     /// Method.
     #[serde(serialize_with = "field")]
-    pub method: String,
+    pub method: Cow<'a, str>,
     /// Host or authority as sent.
     #[serde(serialize_with = "optional_field")]
-    pub host: Option<String>,
+    pub host: Option<Cow<'a, str>>,
     /// Path and query; credentials in the query are cut out beforehand by `openai::operation::scrub_query`.
     #[serde(serialize_with = "path")]
-    pub path: String,
+    pub path: Cow<'a, str>,
     /// Route, when one was found.
-    pub route: Option<String>,
+    pub route: Option<Cow<'a, str>>,
     /// Pool, when a route was found.
-    pub pool: Option<String>,
+    pub pool: Option<Cow<'a, str>>,
     /// What the client asked for, such as `chat_completions`.
     pub operation: Option<&'static str>,
     /// Deployment or model as the client named it.
     #[serde(serialize_with = "optional_field")]
-    pub deployment: Option<String>,
+    pub deployment: Option<Cow<'a, str>>,
     /// The client asked for a streamed answer.
     pub stream: bool,
     /// Status sent to the client; absent when none was.
@@ -65,9 +67,9 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<&'static str>,
     /// `region/backend` whose answer was relayed.
-    pub served_by: Option<String>,
+    pub served_by: Option<Cow<'a, str>>,
     /// Every attempt, in order.
-    pub attempts: Vec<AttemptRecord>,
+    pub attempts: Vec<AttemptRecord<'a>>,
     /// Bytes of the request body.
     pub bytes_in: u64,
     /// Bytes of the response body sent.
@@ -81,7 +83,7 @@ pub struct Record {
     pub total_ms: f64,
     /// `User-Agent`, cut.
     #[serde(serialize_with = "optional_field")]
-    pub user_agent: Option<String>,
+    pub user_agent: Option<Cow<'a, str>>,
     /// `x-stainless-retry-count`: which retry of the client's SDK this is; zero is the first try.
     pub sdk_retry_count: u32,
     /// Configuration that the request was pinned to.
@@ -90,11 +92,11 @@ pub struct Record {
 
 /// One attempt.
 #[derive(Clone, Debug, Serialize)]
-pub struct AttemptRecord {
+pub struct AttemptRecord<'a> {
     /// Backend asked.
-    pub backend: String,
+    pub backend: Cow<'a, str>,
     /// Its region.
-    pub region: String,
+    pub region: Cow<'a, str>,
     /// What it came to: the label of an `Outcome`.
     pub outcome: &'static str,
     /// Status that it answered with.
@@ -169,7 +171,7 @@ impl AccessLog {
     }
 
     /// Writes one line. Never blocks on the disk: a line that finds no room is dropped and counted.
-    pub fn log(&self, record: &Record) {
+    pub fn log(&self, record: &Record<'_>) {
         if !self.enabled() {
             return;
         }
@@ -224,7 +226,7 @@ fn path<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
 }
 
 #[allow(clippy::ref_option, reason = "the shape serde asks for")]
-fn optional_field<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+fn optional_field<S: Serializer>(text: &Option<Cow<'_, str>>, serializer: S) -> Result<S::Ok, S::Error> {
     text.as_deref().map(|text| cut(text, FIELD_LENGTH_MAX)).serialize(serializer)
 }
 

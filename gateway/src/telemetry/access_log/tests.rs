@@ -9,22 +9,22 @@ use serde_json::Value;
 use std::fs;
 use std::sync::mpsc;
 
-fn attempt(backend: &str, outcome: &'static str, status: u16, ms: f64) -> AttemptRecord {
+fn attempt(backend: &'static str, outcome: &'static str, status: u16, ms: f64) -> AttemptRecord<'static> {
     AttemptRecord {
-        backend: backend.to_owned(),
-        region: format!("{backend}central"),
+        backend: backend.into(),
+        region: format!("{backend}central").into(),
         outcome,
         status: Some(status),
         ms,
     }
 }
 
-fn record() -> Record {
+fn record() -> Record<'static> {
     Record {
         time: Timestamp(1_709_251_199_999),
         request_id: "0123456789abcdef".into(),
         trace_id: None,
-        client: Some("192.0.2.7:4711".into()),
+        client: Some("192.0.2.7:4711".parse().unwrap()),
         listener: Some("public".into()),
         protocol: "HTTP/1.1",
         method: "POST".into(),
