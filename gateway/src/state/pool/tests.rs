@@ -5,7 +5,9 @@ use super::*;
 use crate::config::snapshot::{
     AccessLog, Auth, Backend, BaseUrl, Dns, Headers, Limits, Pool, Probe, ProbeKind, Process, Snapshot, Timeouts,
 };
-use crate::domain::{BackendId, BackendName, Outcome};
+use crate::domain::{BackendId, BackendName, Outcome, Region};
+use crate::policy::eject::Ejection;
+use crate::policy::failover::Failover;
 use crate::policy::health::Thresholds;
 use crate::state::{Fleet, Registry};
 use http::HeaderValue;

@@ -78,13 +78,13 @@ fn a_line_says_everything_about_its_request() {
 fn long_and_hostile_fields_are_cut_and_escaped() {
     let long = format!("a\"\n{}", "ü".repeat(2000));
     let hostile = Record {
-        request_id: long.clone(),
-        trace_id: Some(long.clone()),
-        method: long.clone(),
-        host: Some(long.clone()),
-        path: long.clone(),
-        deployment: Some(long.clone()),
-        user_agent: Some(long),
+        request_id: long.as_str().into(),
+        trace_id: Some(long.as_str().into()),
+        method: long.as_str().into(),
+        host: Some(long.as_str().into()),
+        path: long.as_str().into(),
+        deployment: Some(long.as_str().into()),
+        user_agent: Some(long.as_str().into()),
         ..record()
     };
     let line = serde_json::to_string(&hostile).unwrap();
