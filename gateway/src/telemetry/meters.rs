@@ -3,6 +3,7 @@
 
 use super::table::Families;
 use crate::domain::{BackendId, Ending, Outcome, PoolName, Region, RouteName, Usage};
+use crate::policy::eject::Reason;
 use prometheus::core::{MetricVec, MetricVecBuilder};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
 use std::fmt;
@@ -10,9 +11,6 @@ use std::time::Duration;
 
 /// Label of route and pool for a request that found none; no name can be spelled like this.
 pub(super) const NONE: &str = "(none)";
-
-/// Reasons of an ejection, as labels; anything else counts as the last.
-const EJECTION_REASONS: [&str; 5] = ["rate_limited", "consecutive_failures", "failure_share", "misconfigured", "other"];
 
 /// How a probe came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +125,7 @@ impl PoolMeters {
 pub struct BackendMeters {
     attempts: [IntCounter; Outcome::ALL.len()],
     responses: [IntCounter; Ending::ALL.len()],
-    ejections: [IntCounter; EJECTION_REASONS.len()],
+    ejections: [IntCounter; Reason::ALL.len()],
     probes: [IntCounter; ProbeResult::ALL.len()],
     became_healthy: IntCounter,
     became_unhealthy: IntCounter,
@@ -156,7 +154,7 @@ impl BackendMeters {
         Self {
             attempts: Outcome::ALL.map(|o| trail.take(&families.attempts, &[pool, backend, region, o.label()])),
             responses: Ending::ALL.map(|e| trail.take(&families.responses, &[pool, backend, region, e.label()])),
-            ejections: EJECTION_REASONS.map(|reason| trail.take(&families.ejections, &[pool, backend, reason])),
+            ejections: Reason::ALL.map(|reason| trail.take(&families.ejections, &[pool, backend, reason.label()])),
             probes: ProbeResult::ALL.map(|result| trail.take(&families.probes, &[pool, backend, result.label()])),
             became_healthy: trail.take(&families.health_changes, &[pool, backend, "healthy"]),
             became_unhealthy: trail.take(&families.health_changes, &[pool, backend, "unhealthy"]),
@@ -196,10 +194,11 @@ impl BackendMeters {
         self.tokens_reasoning.inc_by(usage.reasoning);
     }
 
-    /// It was ejected; `reason` is the label of policy's reason.
+    /// It was ejected; `reason` is the label of policy's [`Reason`].
     pub fn ejected(&self, reason: &str) {
-        let last = EJECTION_REASONS.len() - 1;
-        increment(&self.ejections, EJECTION_REASONS.iter().position(|known| *known == reason).unwrap_or(last));
+        if let Some(index) = Reason::ALL.iter().position(|known| known.label() == reason) {
+            increment(&self.ejections, index);
+        }
     }
 
     /// A probe ended. `elapsed` goes to the histogram when it passed.

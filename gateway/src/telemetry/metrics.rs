@@ -221,7 +221,6 @@ mod tests {
         backend.first_byte(Duration::from_millis(20));
         backend.used(Usage { prompt: 7, completion: 5, cached: 3, reasoning: 2 });
         backend.ejected("rate_limited");
-        backend.ejected("no such reason");
         backend.probed(ProbeResult::TimedOut, Duration::from_secs(2));
         backend.health_changed(false);
         metrics.denied("route_not_found");
@@ -252,7 +251,7 @@ mod tests {
             r#"tidegate_attempts_total{backend="sweden",outcome="rate_limited",pool="chat",region="swedencentral"} 1"#,
             r#"tidegate_attempts_total{backend="sweden",outcome="served",pool="chat",region="swedencentral"} 0"#,
             r#"tidegate_failovers_total{pool="chat",reason="rate_limited"} 1"#,
-            r#"tidegate_ejections_total{backend="sweden",pool="chat",reason="other"} 1"#,
+            r#"tidegate_ejections_total{backend="sweden",pool="chat",reason="rate_limited"} 1"#,
             r#"tidegate_probes_total{backend="sweden",pool="chat",result="timed_out"} 1"#,
             r#"tidegate_tokens_total{backend="sweden",kind="reasoning",pool="chat"} 2"#,
             r#"tidegate_health_changes_total{backend="sweden",pool="chat",to="unhealthy"} 1"#,

@@ -1,0 +1,114 @@
+//! One backend's check, built from its configuration on the checks of `pingora-load-balancing`. Says what went wrong in
+//! words that hold no header and no credential.
+
+use super::Post;
+use crate::config::snapshot::{Auth, ProbeKind};
+use http::header::{AUTHORIZATION, HOST, USER_AGENT};
+use http::{HeaderName, HeaderValue, Method};
+use pingora::http::RequestHeader;
+use pingora::protocols::ALPN;
+use pingora::protocols::tls::CaType;
+use pingora::upstreams::peer::PeerOptions;
+use pingora::utils::tls::{WrappedX509, parse_x509};
+use pingora::{Error, ErrorType};
+use pingora_load_balancing::Backend;
+use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What probes call themselves.
+const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate-probe/", env!("CARGO_PKG_VERSION")));
+/// Longest text of an error's cause that is passed on, characters.
+const CAUSE_LENGTH_MAX: usize = 200;
+
+/// A check, ready to be sent again and again.
+pub(super) struct Check(Box<dyn HealthCheck + Send + Sync>);
+
+impl Check {
+    /// Builds the check of a backend.
+    pub(super) fn new(post: &Post) -> Result<Self, String> {
+        let trust = post.url.ca_file.as_deref().map(trust).transpose()?;
+        let server_name = if post.url.tls { post.url.host.clone() } else { String::new() };
+        let limit = |options: &mut PeerOptions| {
+            let timeout = Some(post.probe.timeout);
+            options.connection_timeout = timeout;
+            options.total_connection_timeout = timeout;
+            options.read_timeout = timeout;
+            options.write_timeout = timeout;
+            options.ca.clone_from(&trust);
+            if post.http2 && post.url.tls {
+                options.alpn = ALPN::H2H1;
+            }
+        };
+        let ProbeKind::Http { method, path, statuses, credential, headers } = &post.probe.kind else {
+            let mut check = TcpHealthCheck::new();
+            check.peer_template.sni = server_name;
+            limit(&mut check.peer_template.options);
+            return Ok(Self(check));
+        };
+        let mut check = HttpHealthCheck::new(&post.url.host, post.url.tls);
+        limit(&mut check.peer_template.options);
+        check.req = request(post, (method, path), *credential, headers).map_err(|error| describe(&error))?;
+        let statuses = statuses.clone();
+        check.validator = Some(Box::new(move |header| {
+            let status = header.status.as_u16();
+            if statuses.contains(&status) { Ok(()) } else { Error::e_explain(ErrorType::HTTPStatus(status), "probe") }
+        }));
+        Ok(Self(Box::new(check)))
+    }
+
+    /// Sends it to `address`. Has no end of its own in every case: the caller sets a limit.
+    pub(super) async fn send(&self, address: SocketAddr) -> Result<(), String> {
+        let target = Backend::new(&address.to_string()).map_err(|error| describe(&error))?;
+        self.0.check(&target).await.map_err(|error| describe(&error))
+    }
+}
+
+fn request(
+    post: &Post,
+    (method, path): (&Method, &str),
+    credential: bool,
+    headers: &[(HeaderName, HeaderValue)],
+) -> pingora::Result<RequestHeader> {
+    let target = format!("{}{path}", post.url.path);
+    let mut request = RequestHeader::build(method.clone(), target.as_bytes(), None)?;
+    request.insert_header(HOST, post.url.authority.clone())?;
+    request.insert_header(USER_AGENT, AGENT)?;
+    if credential {
+        for (name, value) in &post.headers {
+            request.insert_header(name.clone(), value.clone())?;
+        }
+        match &post.auth {
+            Auth::None => {}
+            Auth::ApiKey(key) => request.insert_header("api-key", key.clone())?,
+            Auth::Bearer(token) => request.insert_header(AUTHORIZATION, token.clone())?,
+        }
+    }
+    for (name, value) in headers {
+        request.insert_header(name.clone(), value.clone())?;
+    }
+    Ok(request)
+}
+
+/// The CAs of a file, to trust instead of the system's.
+fn trust(path: &Path) -> Result<Arc<CaType>, String> {
+    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let certificates = read.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Ok(certificates.iter().map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509)).collect())
+}
+
+/// Kind and cause of an error. Its context, which may quote what was sent, stays out.
+fn describe(error: &Error) -> String {
+    let mut text = match error.etype() {
+        ErrorType::HTTPStatus(status) => format!("status {status}"),
+        other => other.as_str().to_owned(),
+    };
+    if let Some(cause) = &error.cause {
+        text.push_str(": ");
+        text.extend(cause.to_string().chars().filter(|c| !c.is_control()).take(CAUSE_LENGTH_MAX));
+    }
+    text
+}
