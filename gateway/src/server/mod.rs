@@ -4,6 +4,7 @@ pub mod shutdown;
 pub mod tls;
 
 use crate::background;
+use crate::background::reload::{self, Reload};
 use crate::config::snapshot::{Listener, Process, Snapshot};
 use crate::proxy::{Gateway, Live};
 use crate::state::{BodyMemory, Fleet, Gauges, Registry};
@@ -15,6 +16,7 @@ use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server};
+use pingora::services::ServiceWithDependents;
 use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
@@ -85,13 +87,19 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
     let mut server = Server::new_with_opt_and_conf(Some(opt), server_conf(&snapshot.process));
     server.bootstrap();
     let conf = Arc::clone(&server.configuration);
+    let mut ready = None;
+    for service in parts.background(options) {
+        let handle = server.add_boxed_service(service);
+        ready.get_or_insert(handle);
+    }
     for (listeners, h2c) in groups(&snapshot.listeners) {
-        server.add_service(parts.service(&conf, &listeners, h2c));
+        let gateway = server.add_service(parts.service(&conf, &listeners, h2c));
+        // Names are looked up before the first request is taken.
+        if let Some(ready) = &ready {
+            gateway.add_dependency(ready);
+        }
     }
     let draining = Arc::clone(&parts.draining);
-    for service in parts.background(options) {
-        server.add_boxed_service(service);
-    }
     let drain = shutdown::Drain {
         gauges: parts.gauges.clone(),
         access_log: parts.access_log.clone(),
@@ -114,7 +122,6 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
 /// What the services share.
 struct Parts {
     fleet: Arc<Fleet>,
-    fleets: Arc<ArcSwap<Fleet>>,
     live: Arc<ArcSwap<Live>>,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
@@ -141,7 +148,6 @@ impl Parts {
         let live = Arc::new(ArcSwap::from_pointee(Live::new(Arc::clone(&fleet), &metrics)));
         metrics.in_force(1);
         Ok(Self {
-            fleets: Arc::new(ArcSwap::new(Arc::clone(&fleet))),
             fleet,
             live,
             registry,
@@ -193,9 +199,45 @@ impl Parts {
 }
 
 impl Parts {
-    fn background(&self, _options: &StartOptions) -> Vec<Box<dyn pingora::services::ServiceWithDependents>> {
-        Vec::new()
+    /// The services that work without a request.
+    fn background(&self, options: &StartOptions) -> Vec<Box<dyn ServiceWithDependents>> {
+        let shared = background::Shared {
+            fleets: Arc::new(ArcSwap::new(Arc::clone(&self.fleet))),
+            registry: Arc::clone(&self.registry),
+            metrics: Arc::clone(&self.metrics),
+            access_log: self.access_log.clone(),
+            memory: self.memory.clone(),
+            draining: Arc::clone(&self.draining),
+        };
+        let hooks = vec![self.certificates_hook(), self.live_hook()];
+        background::services(Reload::new(shared, options.config.clone(), Box::new(environment), hooks))
     }
+
+    /// A reload reads the certificates again; a pair that does not work refuses the configuration.
+    fn certificates_hook(&self) -> reload::Hook {
+        let certificates = Arc::clone(&self.certificates);
+        Box::new(move |snapshot| {
+            let fresh = certificates.prepare(&snapshot.listeners).map_err(|e| e.to_string())?;
+            Ok(Box::new(move |_fleet| fresh.serve()))
+        })
+    }
+
+    /// A reload puts the new fleet in front of the requests.
+    fn live_hook(&self) -> reload::Hook {
+        let (live, metrics) = (Arc::clone(&self.live), Arc::clone(&self.metrics));
+        Box::new(move |_snapshot| {
+            let (live, metrics) = (Arc::clone(&live), Arc::clone(&metrics));
+            Ok(Box::new(move |fleet| live.store(Arc::new(Live::new(Arc::clone(fleet), &metrics)))))
+        })
+    }
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "secrets by reference: the one place of the server that reads the environment"
+)]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 /// Listeners by whether they speak HTTP/2 in plain text: that choice is Pingora's per service.

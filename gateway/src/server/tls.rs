@@ -45,6 +45,19 @@ pub struct Certificates {
     served: HashMap<String, Arc<Served>>,
 }
 
+/// Certificates that were read and work, not served yet.
+#[derive(Debug)]
+pub struct Prepared(Vec<(Arc<Served>, CertifiedKey)>);
+
+impl Prepared {
+    /// Serves them from the next handshake on.
+    pub fn serve(self) {
+        for (served, key) in self.0 {
+            served.0.store(Arc::new(key));
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Served(ArcSwap<CertifiedKey>);
 
@@ -70,22 +83,18 @@ impl Certificates {
         Ok(Self { served })
     }
 
-    /// Reads them again. All are read before the first is swapped.
+    /// Reads them again, for the listeners that run.
     ///
     /// # Errors
-    /// [`CertificateError`] names the file; nothing has changed then.
-    pub fn reload(&self, listeners: &[Listener]) -> Result<usize, CertificateError> {
+    /// [`CertificateError`] names the file.
+    pub fn prepare(&self, listeners: &[Listener]) -> Result<Prepared, CertificateError> {
         let mut fresh = Vec::new();
         for listener in listeners {
             if let (Some(files), Some(served)) = (&listener.tls, self.served.get(listener.name.as_str())) {
-                fresh.push((served, read(files)?));
+                fresh.push((Arc::clone(served), read(files)?));
             }
         }
-        let count = fresh.len();
-        for (served, key) in fresh {
-            served.0.store(Arc::new(key));
-        }
-        Ok(count)
+        Ok(Prepared(fresh))
     }
 
     /// Pingora's settings for one TLS listener.
