@@ -65,7 +65,7 @@ pub(super) fn fresh_id() -> HeaderValue {
     let mut bits = fastrand::u128(..);
     let mut text = [b'0'; 32];
     for place in &mut text {
-        *place = DIGITS.get(usize::from(bits as u8 & 15)).copied().unwrap_or(b'0');
+        *place = usize::try_from(bits & 15).ok().and_then(|digit| DIGITS.get(digit)).copied().unwrap_or(b'0');
         bits >>= 4;
     }
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))

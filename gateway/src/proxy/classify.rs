@@ -3,7 +3,8 @@
 //! What follows from an outcome is decided in `policy::failover` alone; this file gathers what that decision needs.
 
 use super::context::{Current, RequestContext, Step, Verdict};
-use super::replay::{DEPLOYMENT_MISSING, FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT};
+use super::deadline::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT};
+use super::replay::DEPLOYMENT_MISSING;
 use super::select::RETRY_AFTER;
 use crate::domain::{Fault, Moment, Outcome};
 use crate::openai::operation::Operation;

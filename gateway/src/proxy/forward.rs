@@ -3,7 +3,8 @@
 //! Path, deployment, api-version, credentials and framing are this backend's own; everything else stays the client's.
 
 use super::context::{Admission, Envelope, RequestContext};
-use super::replay::{self, Order};
+use super::deadline;
+use super::replay::Order;
 use super::select::first_byte_timeout;
 use crate::config::snapshot::{Auth, Backend};
 use crate::domain::Moment;
@@ -26,8 +27,8 @@ const WITHHELD: [&str; 7] = [
 
 /// Rewrites the request and places the order for the replay session.
 pub(super) fn forward(
-    downstream: &RequestHeader,
-    upstream: &mut RequestHeader,
+    incoming: &RequestHeader,
+    outgoing: &mut RequestHeader,
     ctx: &RequestContext,
     now: Moment,
 ) -> Result<()> {
@@ -38,19 +39,19 @@ pub(super) fn forward(
     let pool = ctx.arrival.live.fleet.snapshot.pools.get(admission.pool).ok_or_else(lost)?;
     let backend = pool.backends.get(current.backend).ok_or_else(lost)?;
 
-    upstream.set_raw_path(target(downstream, backend)?.as_bytes())?;
-    headers(downstream, upstream, envelope, backend)?;
+    outgoing.set_raw_path(target(incoming, backend)?.as_bytes())?;
+    headers(incoming, outgoing, envelope, backend)?;
     let Some(desk) = &admission.desk else { return Ok(()) };
     let body = body_for(admission, backend);
-    if !body.is_empty() || downstream.headers.contains_key(header::CONTENT_LENGTH) {
-        upstream.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    if !body.is_empty() || incoming.headers.contains_key(header::CONTENT_LENGTH) {
+        outgoing.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     }
     let total = pool.timeouts.total.saturating_sub(now.since(ctx.arrival.at));
     desk.place(Order {
         body,
         first_byte: first_byte_timeout(pool, admission, now),
         idle: pool.timeouts.idle,
-        total: replay::now().checked_add(total),
+        total: deadline::now().checked_add(total),
         watch_404: backend.deployment.is_some()
             || admission.facts.model.is_some()
             || admission.operation.model_in_body(),
@@ -58,14 +59,14 @@ pub(super) fn forward(
     Ok(())
 }
 
-fn target(downstream: &RequestHeader, backend: &Backend) -> Result<String> {
-    let parsed = operation::parse(downstream.uri.path())
+fn target(incoming: &RequestHeader, backend: &Backend) -> Result<String> {
+    let parsed = operation::parse(incoming.uri.path())
         .map_err(|_checked| Error::explain(ErrorType::InternalError, "the path no longer parses"))?;
     Ok(operation::rewrite_path(
         &parsed,
         &backend.url.path,
         backend.deployment.as_ref().map(|d| d.as_str()),
-        downstream.uri.query(),
+        incoming.uri.query(),
         backend.api_version.as_deref(),
     ))
 }
@@ -86,34 +87,34 @@ fn body_for(admission: &Admission, backend: &Backend) -> Segments {
 }
 
 fn headers(
-    downstream: &RequestHeader,
-    upstream: &mut RequestHeader,
+    incoming: &RequestHeader,
+    outgoing: &mut RequestHeader,
     envelope: &Envelope,
     backend: &Backend,
 ) -> Result<()> {
     for name in WITHHELD {
-        upstream.remove_header(name);
+        outgoing.remove_header(name);
     }
-    upstream.insert_header(header::HOST, &backend.url.authority)?;
-    upstream.insert_header("x-request-id", &envelope.request_id)?;
-    let original_host = match downstream.uri.authority() {
+    outgoing.insert_header(header::HOST, &backend.url.authority)?;
+    outgoing.insert_header("x-request-id", &envelope.request_id)?;
+    let original_host = match incoming.uri.authority() {
         Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-        None => downstream.headers.get(header::HOST).cloned(),
+        None => incoming.headers.get(header::HOST).cloned(),
     };
     if let Some(host) = original_host {
-        upstream.insert_header("x-forwarded-host", host)?;
+        outgoing.insert_header("x-forwarded-host", host)?;
     }
-    upstream.insert_header("x-forwarded-proto", if envelope.tls { "https" } else { "http" })?;
+    outgoing.insert_header("x-forwarded-proto", if envelope.tls { "https" } else { "http" })?;
     if let Some(client) = envelope.client {
-        upstream.append_header("x-forwarded-for", client.ip().to_string())?;
+        outgoing.append_header("x-forwarded-for", client.ip().to_string())?;
     }
     match &backend.auth {
         Auth::None => {}
-        Auth::ApiKey(key) => upstream.insert_header("api-key", key)?,
-        Auth::Bearer(token) => upstream.insert_header(header::AUTHORIZATION, token)?,
+        Auth::ApiKey(key) => outgoing.insert_header("api-key", key)?,
+        Auth::Bearer(token) => outgoing.insert_header(header::AUTHORIZATION, token)?,
     }
     for (name, value) in &backend.headers {
-        upstream.insert_header(name, value)?;
+        outgoing.insert_header(name, value)?;
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ mod admit;
 mod authenticate;
 mod classify;
 mod context;
+mod deadline;
 mod forward;
 mod live;
 mod read;

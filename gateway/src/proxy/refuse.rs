@@ -42,16 +42,16 @@ pub(super) async fn refuse(session: &mut Session, ctx: &RequestContext, verdict:
         answer.insert_header("x-tidegate-attempts", trail(ctx))?;
     }
     let bodiless = session.req_header().method == http::Method::HEAD;
-    let downstream = &mut session.downstream_session;
-    if !downstream.is_body_done() {
+    let client = &mut session.downstream_session;
+    if !client.is_body_done() {
         // What is left of the request is not read: the connection cannot carry another one.
-        downstream.set_keepalive(None);
+        client.set_keepalive(None);
     }
-    downstream.write_response_header(Box::new(answer)).await?;
+    client.write_response_header(Box::new(answer)).await?;
     if bodiless {
-        downstream.finish_body().await?;
+        client.finish_body().await?;
     } else {
-        downstream.write_response_body(body, true).await?;
+        client.write_response_body(body, true).await?;
     }
     Ok(refusal.status)
 }

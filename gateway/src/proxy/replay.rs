@@ -3,9 +3,9 @@
 //!
 //! It wraps Pingora's real downstream session as a *custom* one (`gateway/decisions/0002`), because Pingora's own retry
 //! buffer is a fixed 64 KiB. The trait is `#[doc(hidden)]`: Pingora is pinned and this file stands alone. It never
-//! decides a failover: it raises [`FIRST_BYTE_TIMEOUT`], [`IDLE_TIMEOUT`], [`TOTAL_TIMEOUT`] or
-//! [`DEPLOYMENT_MISSING`], and `classify` says what they mean.
+//! decides a failover: it raises the errors of `deadline` or [`DEPLOYMENT_MISSING`], and `classify` says what they mean.
 
+use super::deadline::{Clock, now};
 use crate::openai::answer;
 use crate::openai::rewrite::Segments;
 use async_trait::async_trait;
@@ -19,18 +19,10 @@ use pingora::protocols::http::custom::server::Session as CustomSession;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::{Digest, l4::socket::SocketAddr};
 use pingora::{Error, ErrorType, Result};
-use pingora_timeout::fast_timeout::fast_sleep;
 use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// No response header in time.
-pub(super) const FIRST_BYTE_TIMEOUT: ErrorType = ErrorType::Custom("first_byte_timeout");
-/// A pause inside the answer was too long.
-pub(super) const IDLE_TIMEOUT: ErrorType = ErrorType::Custom("idle_timeout");
-/// The whole answer took too long.
-pub(super) const TOTAL_TIMEOUT: ErrorType = ErrorType::Custom("total_timeout");
 /// A 404 said that our deployment does not exist.
 pub(super) const DEPLOYMENT_MISSING: ErrorType = ErrorType::Custom("deployment_missing");
 
@@ -96,64 +88,6 @@ pub(super) fn unwrap(session: &mut Box<ServerSession>, desk: &Desk) {
     }
 }
 
-/// Pingora's coarse timer (10 ms): registering it wakes no other thread, as a timer of tokio's would.
-type Timer = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
-
-/// The deadlines of one attempt, on one lazily re-armed timer.
-#[derive(Default)]
-struct Clock {
-    started: Option<Instant>,
-    first_byte: Duration,
-    idle: Duration,
-    total: Option<Instant>,
-    progress: Option<Instant>,
-    /// When the timer fires, and the timer.
-    timer: Option<(Instant, Timer)>,
-}
-
-impl Clock {
-    fn new(order: &Order) -> Self {
-        Self { first_byte: order.first_byte, idle: order.idle, total: order.total, ..Self::default() }
-    }
-
-    /// The next deadline and the error that its passing is.
-    fn deadline(&self) -> Option<(Instant, ErrorType)> {
-        let (at, kind) = match (self.progress, self.started) {
-            (Some(progress), _) => (progress + self.idle, IDLE_TIMEOUT),
-            (None, Some(started)) => (started + self.first_byte, FIRST_BYTE_TIMEOUT),
-            (None, None) => return None,
-        };
-        match self.total {
-            Some(total) if total < at && self.progress.is_some() => Some((total, TOTAL_TIMEOUT)),
-            _ => Some((at, kind)),
-        }
-    }
-
-    /// Waits until a deadline has really passed.
-    async fn expired(&mut self) -> Box<Error> {
-        loop {
-            let Some((at, kind)) = self.deadline() else { return std::future::pending().await };
-            let now = now();
-            if now >= at {
-                let mut error = Error::new(kind);
-                error.as_up();
-                return error;
-            }
-            let (fires, timer) = self.timer.get_or_insert_with(|| (at, Box::pin(fast_sleep(at - now))));
-            if *fires > at {
-                (*fires, *timer) = (at, Box::pin(fast_sleep(at - now)));
-            }
-            timer.as_mut().await;
-            self.timer = None;
-        }
-    }
-}
-
-#[allow(clippy::disallowed_methods, reason = "the deadlines of an attempt are real time")]
-pub(super) fn now() -> Instant {
-    Instant::now()
-}
-
 /// A 404 is held until its body tells a missing deployment from the client's own error.
 enum Hold {
     /// Nothing is held.
@@ -184,7 +118,7 @@ impl Replay {
     /// Takes the order over, if a new one lies on the desk.
     fn pick_up(&mut self) {
         let Some(order) = self.desk.order.lock().take() else { return };
-        self.clock = Clock::new(&order);
+        self.clock = Clock::new(order.first_byte, order.idle, order.total);
         self.hold = if order.watch_404 { Hold::Watching } else { Hold::Off };
         self.body = order.body;
         self.cursor = 0;

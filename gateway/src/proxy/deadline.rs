@@ -1,0 +1,76 @@
+//! The deadlines of one attempt: to its first byte, between bytes, and of the whole answer. The one place of this room that
+//! reads a clock; it raises an error and never says what follows from it.
+
+use pingora::{Error, ErrorType};
+use pingora_timeout::fast_timeout::fast_sleep;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+/// No response header in time.
+pub(super) const FIRST_BYTE_TIMEOUT: ErrorType = ErrorType::Custom("first_byte_timeout");
+/// A pause inside the answer was too long.
+pub(super) const IDLE_TIMEOUT: ErrorType = ErrorType::Custom("idle_timeout");
+/// The whole answer took too long.
+pub(super) const TOTAL_TIMEOUT: ErrorType = ErrorType::Custom("total_timeout");
+
+/// Pingora's coarse timer (10 ms): registering it wakes no other thread, as a timer of tokio's would.
+type Timer = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
+/// The deadlines of one attempt, on one lazily re-armed timer.
+#[derive(Default)]
+pub(super) struct Clock {
+    /// When the attempt started.
+    pub(super) started: Option<Instant>,
+    first_byte: Duration,
+    idle: Duration,
+    total: Option<Instant>,
+    /// When bytes last came.
+    pub(super) progress: Option<Instant>,
+    /// When the timer fires, and the timer.
+    timer: Option<(Instant, Timer)>,
+}
+
+impl Clock {
+    /// Deadlines of an attempt that has not started: to the first byte, between bytes, and the end of everything.
+    pub(super) fn new(first_byte: Duration, idle: Duration, total: Option<Instant>) -> Self {
+        Self { first_byte, idle, total, ..Self::default() }
+    }
+
+    /// The next deadline and the error that its passing is.
+    fn deadline(&self) -> Option<(Instant, ErrorType)> {
+        let (at, kind) = match (self.progress, self.started) {
+            (Some(progress), _) => (progress + self.idle, IDLE_TIMEOUT),
+            (None, Some(started)) => (started + self.first_byte, FIRST_BYTE_TIMEOUT),
+            (None, None) => return None,
+        };
+        match self.total {
+            Some(total) if total < at && self.progress.is_some() => Some((total, TOTAL_TIMEOUT)),
+            _ => Some((at, kind)),
+        }
+    }
+
+    /// Waits until a deadline has really passed.
+    pub(super) async fn expired(&mut self) -> Box<Error> {
+        loop {
+            let Some((at, kind)) = self.deadline() else { return std::future::pending().await };
+            let now = now();
+            if now >= at {
+                let mut error = Error::new(kind);
+                error.as_up();
+                return error;
+            }
+            let (fires, timer) = self.timer.get_or_insert_with(|| (at, Box::pin(fast_sleep(at - now))));
+            if *fires > at {
+                (*fires, *timer) = (at, Box::pin(fast_sleep(at - now)));
+            }
+            timer.as_mut().await;
+            self.timer = None;
+        }
+    }
+}
+
+/// The present, for deadlines.
+#[allow(clippy::disallowed_methods, reason = "the deadlines of an attempt are real time")]
+pub(super) fn now() -> Instant {
+    Instant::now()
+}
