@@ -124,7 +124,7 @@ impl Raw {
     }
 
     async fn more(&mut self) -> bool {
-        let mut part = [0; 16 * 1024];
+        let mut part = vec![0; 16 * 1024];
         match self.stream.read(&mut part).await {
             Ok(0) | Err(_) => false,
             Ok(count) => {

@@ -6,7 +6,8 @@ use crate::source::{Source, gateway, is_test_only};
 use crate::{Exception, Finding, assert_none, without_excepted};
 
 /// Every static of the gateway. Constants are free; memory that outlives a request is listed.
-const ALLOWED: [Exception; 4] = [
+const ALLOWED: [Exception; 5] = [
+    Exception { file: "gateway/src/main.rs", what: "ALLOCATOR", why: "the global allocator, gateway/decisions/0006" },
     Exception { file: "gateway/src/config/schema.rs", what: "SCHEMA", why: "generated once, then constant" },
     Exception {
         file: "gateway/src/telemetry/access_log.rs",
