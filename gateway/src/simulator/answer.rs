@@ -1,18 +1,21 @@
 //! The good answer to a request: which document or stream, at which pace, in which manner.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
-use std::sync::Arc;
-use std::time::Duration;
 
 use super::body::{Body, Shape, Source};
 use super::call::Call;
 use super::clock;
 use super::draft::{Draft, FILL};
-use super::events::{self, Events, Pace};
+use super::events::{self, Events, Frame, Pace};
+use super::facts::Facts;
 use super::headers;
-use super::plan::{self, Plan};
+use super::plan::Plan;
+use super::responses;
 use super::serve::{Manner, Visit};
 use super::target::Operation;
 
@@ -21,6 +24,10 @@ const DIMENSIONS: u32 = 1536;
 /// Most vectors and dimensions that are made.
 const VECTORS_MAX: u64 = 2048;
 const DIMENSIONS_MAX: u32 = 4096;
+/// Most images that are made.
+const IMAGES_MAX: u32 = 10;
+/// Bytes of a recording.
+const SPEECH: u64 = 16 * 1024;
 /// Bodies up to this size leave as one piece.
 const WHOLE_MAX: usize = 256 * 1024;
 
@@ -41,13 +48,7 @@ pub(crate) fn without_plan(visit: &Visit<'_>) -> Option<(StatusCode, Bytes)> {
 }
 
 /// Serves the plan.
-pub(crate) async fn answer(
-    visit: &Visit<'_>,
-    mut call: Call,
-    plan: Plan,
-    body: &[u8],
-    manner: Manner,
-) -> Response<Body> {
+pub(crate) async fn answer(visit: &Visit<'_>, mut call: Call, plan: Plan, manner: Manner) -> Response<Body> {
     let tempo = tempo(visit);
     let draft = draft(visit, &plan, manner);
     call.settle_later(Arc::clone(&plan.deployment), plan.charged, plan.prompt.saturating_add(plan.tokens));
@@ -56,30 +57,55 @@ pub(crate) async fn answer(
     if let Some(budget) = &plan.budget {
         headers::budget(&mut head, budget);
     }
-    let stream = plan.facts.is_stream() && visit.target.operation == Operation::Chat;
-    let steps = if stream { 0 } else { u32::try_from(plan.tokens).unwrap_or(u32::MAX) };
+    let operation = visit.target.operation;
+    let frame = if plan.facts.is_stream() { frame(operation, &draft, &plan) } else { None };
+    if operation == Operation::Responses && plan.facts.store != Some(false) {
+        visit.shared.stored.lock().insert(&responses::id(&draft), responses::document(&draft, &plan.facts));
+    }
+    let steps = if frame.is_some() { 0 } else { u32::try_from(plan.tokens).unwrap_or(u32::MAX) };
     let pause = tempo.first.saturating_add(tempo.step.saturating_mul(steps));
     if !pause.is_zero() {
         tokio::time::sleep(pause).await;
     }
-    if stream {
+    if let Some(frame) = frame {
         head.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
         head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, must-revalidate"));
         head.insert("x-accel-buffering", HeaderValue::from_static("no"));
         let pace = Pace { start: clock::now(), step: tempo.step, stamp: visit.wish.stamp };
-        let frame = events::chat(&draft, plan.facts.includes_usage());
         return visit.shaped(call, head, Source::Events(Events::new(&draft, frame, pace)), manner.shape);
     }
-    let document = match visit.target.operation {
+    if operation == Operation::Speech {
+        head.insert(CONTENT_TYPE, HeaderValue::from_static("audio/mpeg"));
+        let tag = Bytes::from(format!("ID3{}", draft.marker));
+        let source = Source::Filled(Some(tag), visit.wish.size.unwrap_or(SPEECH), None);
+        return visit.shaped(call, head, source, manner.shape);
+    }
+    whole(visit, call, head, document(operation, &draft, &plan.facts), manner)
+}
+
+/// The events of a stream, where the operation has them.
+fn frame(operation: Operation, draft: &Draft, plan: &Plan) -> Option<Frame> {
+    match operation {
+        Operation::Chat => Some(events::chat(draft, plan.facts.includes_usage())),
+        Operation::Completions => Some(events::completion(draft, plan.facts.includes_usage())),
+        Operation::Responses => Some(responses::frame(draft, &plan.facts)),
+        _ => None,
+    }
+}
+
+fn document(operation: Operation, draft: &Draft, facts: &Facts) -> String {
+    match operation {
         Operation::Embeddings => {
-            let count = plan.facts.input.map_or(1, |input| if input.is_tokens { 1 } else { input.items });
-            let dimensions = plan.facts.dimensions.unwrap_or(DIMENSIONS).min(DIMENSIONS_MAX);
-            draft.embeddings(count.min(VECTORS_MAX), dimensions, plan::wants_base64(body))
+            let count = facts.input.map_or(1, |input| if input.is_tokens { 1 } else { input.items });
+            let dimensions = facts.dimensions.unwrap_or(DIMENSIONS).min(DIMENSIONS_MAX);
+            draft.embeddings(count.min(VECTORS_MAX), dimensions, facts.encoding_format.as_deref() == Some("base64"))
         }
         Operation::Completions => draft.completion(),
+        Operation::Responses => responses::document(draft, facts),
+        Operation::Images => draft.images(facts.n.unwrap_or(1).min(IMAGES_MAX)),
+        Operation::Transcriptions | Operation::Translations => draft.transcription(),
         _ => draft.chat(),
-    };
-    whole(visit, call, head, document, manner)
+    }
 }
 
 /// Sends a document, filled up to the size that the request asked for.
@@ -125,7 +151,7 @@ fn draft(visit: &Visit<'_>, plan: &Plan, manner: Manner) -> Draft {
         tokens: plan.tokens,
         cut: plan.cut,
         bad_usage: manner.bad_usage,
-        fill: visit.wish.size.is_some(),
+        fill: visit.wish.size.is_some() && !plan.facts.is_stream() && visit.target.operation == Operation::Chat,
     }
 }
 

@@ -57,6 +57,7 @@ impl Control {
         self.clear_faults();
         self.shared.tally.lock().reset();
         self.shared.deployments.reset();
+        self.shared.stored.lock().clear();
     }
 
     /// The counters, with all records kept.

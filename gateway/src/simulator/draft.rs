@@ -108,6 +108,47 @@ impl Draft {
         )
     }
 
+    /// The parts of one chunk of a completions stream around its text.
+    pub(crate) fn completion_chunk(&self, finish: Option<&str>, include_usage: bool) -> (String, String) {
+        let Self { id, created, model_json, .. } = self;
+        let finish = finish.map_or_else(|| "null".to_owned(), |finish| format!("\"{finish}\""));
+        let usage = if include_usage { r#","usage":null"# } else { "" };
+        (
+            format!(
+                r#"data: {{"choices":[{{"content_filter_results":{SAFE},"finish_reason":{finish},"index":0,"logprobs":null,"text":""#
+            ),
+            format!(
+                r#""}}],"created":{created},"id":"cmpl-{id}","model":{model_json},"object":"text_completion"{usage}"#
+            ),
+        )
+    }
+
+    /// The extra chunk of `include_usage` in a completions stream.
+    pub(crate) fn completion_usage(&self) -> String {
+        let Self { id, created, model_json, .. } = self;
+        let usage = self.usage();
+        format!(
+            "data: {{\"choices\":[],\"created\":{created},\"id\":\"cmpl-{id}\",\"model\":{model_json},\"object\":\"text_completion\",\"usage\":{usage}}}\n\n"
+        )
+    }
+
+    /// `count` images; the address says who drew them.
+    pub(crate) fn images(&self, count: u32) -> String {
+        let Self { id, created, marker, .. } = self;
+        let one = |n: u32| {
+            format!(
+                r#"{{"content_filter_results":{SAFE},"prompt_filter_results":{SAFE},"revised_prompt":"{marker} an image","url":"https://images.example/{id}/{n}.png"}}"#
+            )
+        };
+        let data = (0..count).map(one).collect::<Vec<_>>().join(",");
+        format!(r#"{{"created":{created},"data":[{data}]}}"#)
+    }
+
+    /// What was heard in a recording.
+    pub(crate) fn transcription(&self) -> String {
+        format!(r#"{{"text":"{}"}}"#, self.text())
+    }
+
     /// The extra chunk of `include_usage`.
     pub(crate) fn chat_usage(&self) -> String {
         let Self { id, created, model_json, .. } = self;

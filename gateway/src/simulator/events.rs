@@ -10,6 +10,8 @@ use bytes::Bytes;
 use super::draft::{Draft, SAFE};
 use crate::domain::Moment;
 
+const DONE: &[u8] = b"data: [DONE]\n\n";
+
 /// The next thing to do in a body.
 #[derive(Debug)]
 pub(crate) enum Step {
@@ -109,6 +111,26 @@ impl Events {
     }
 }
 
+/// The first event of chat and completions: verdicts on the prompt, no choice.
+fn prompt_filter(include_usage: bool) -> Bytes {
+    let usage = if include_usage { r#","usage":null"# } else { "" };
+    Bytes::from(format!(
+        "data: {{\"choices\":[],\"created\":0,\"id\":\"\",\"model\":\"\",\"object\":\"\",\"prompt_filter_results\":[{{\"prompt_index\":0,\"content_filter_results\":{SAFE}}}]{usage}}}\n\n"
+    ))
+}
+
+/// Completions: filter results of the prompt, text, finish, usage if asked for, `[DONE]`.
+pub(crate) fn completion(draft: &Draft, include_usage: bool) -> Frame {
+    let (before, after) = draft.completion_chunk(None, include_usage);
+    let (open, close) = draft.completion_chunk(Some(draft.finish_reason()), include_usage);
+    let mut tail = vec![Bytes::from(format!("{open}{close}}}\n\n"))];
+    if include_usage {
+        tail.push(Bytes::from(draft.completion_usage()));
+    }
+    tail.push(Bytes::from_static(DONE));
+    Frame { head: vec![prompt_filter(include_usage)], before, after, sequence: None, tail }
+}
+
 /// Chat: filter results of the prompt, role, content, finish, usage if asked for, `[DONE]`.
 pub(crate) fn chat(draft: &Draft, include_usage: bool) -> Frame {
     let whole = |delta: &str, finish: Option<&str>| {
@@ -120,14 +142,10 @@ pub(crate) fn chat(draft: &Draft, include_usage: bool) -> Frame {
     if include_usage {
         tail.push(Bytes::from(draft.chat_usage()));
     }
-    tail.push(Bytes::from_static(b"data: [DONE]\n\n"));
-    let usage = if include_usage { r#","usage":null"# } else { "" };
-    let first = format!(
-        "data: {{\"choices\":[],\"created\":0,\"id\":\"\",\"model\":\"\",\"object\":\"\",\"prompt_filter_results\":[{{\"prompt_index\":0,\"content_filter_results\":{SAFE}}}]{usage}}}\n\n"
-    );
+    tail.push(Bytes::from_static(DONE));
     let role = whole(r#"{"content":"","refusal":null,"role":"assistant"}"#, None);
     Frame {
-        head: vec![Bytes::from(first), role],
+        head: vec![prompt_filter(include_usage), role],
         before: format!("{open}{{\"content\":\""),
         after: format!("\"}}{after}"),
         sequence: None,

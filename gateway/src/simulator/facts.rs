@@ -22,6 +22,7 @@ pub(crate) struct Facts {
     pub(crate) max_output_tokens: Option<u64>,
     pub(crate) best_of: Option<u64>,
     pub(crate) dimensions: Option<u32>,
+    pub(crate) encoding_format: Option<String>,
     pub(crate) n: Option<u32>,
     pub(crate) store: Option<bool>,
     pub(crate) previous_response_id: Option<String>,

@@ -332,7 +332,8 @@ impl FaultRule {
         serde_json::from_value(list).map_err(|e| FaultError::Shape(e.to_string()))
     }
 
-    fn check(&self) -> Result<(), FaultError> {
+    /// Whether its presets exist.
+    pub(crate) fn check(&self) -> Result<(), FaultError> {
         let unknown = match &self.kind {
             FaultKind::Status(fault) | FaultKind::EarlyAnswer(fault) => {
                 fault.preset.as_ref().filter(|name| !super::preset::PRESETS.contains(&name.as_str()))

@@ -26,10 +26,13 @@ mod preset;
 mod quota;
 mod receive;
 mod region;
+mod responses;
+mod script;
 mod serve;
 mod shared;
 mod socket;
 mod stats;
+mod stored;
 mod target;
 
 pub use control::Control;
@@ -37,6 +40,7 @@ pub use fault::{FaultError, FaultKind, FaultMatch, FaultRule, StatusFault};
 pub use options::{DeploymentOptions, Latency, Quota, RegionOptions, TlsOptions};
 pub use preset::PRESETS;
 pub use region::Region;
+pub use script::{Script, SimulateError, SimulateOptions, Started, run};
 pub use stats::{Record, Stats};
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use serde::Deserialize;
 
 use super::deployment::Deployment;
 use super::facts::{Facts, Text};
@@ -119,10 +118,18 @@ pub(crate) fn plan(shared: &Shared, request: &Request<'_>, facts: Result<Facts, 
     let deployment =
         shared.deployments.find(name).ok_or_else(|| named("404_deployment", scene(shared, target, None)))?;
     required(target.operation, &facts)?;
+    if let Some(id) = facts.previous_response_id.as_deref().filter(|id| !shared.stored.lock().contains(id)) {
+        let text = format!("Previous response with id '{id}' not found.");
+        let body = preset::invalid_request(&text, Some("previous_response_id"), Some("previous_response_not_found"));
+        return Err(Refusal { status: 400, body, html: false, retry_after: None }.into());
+    }
     let prompt = facts.prompt_tokens();
     let generates = matches!(target.operation, Operation::Chat | Operation::Completions | Operation::Responses);
     let wanted = request.wish.tokens.unwrap_or_else(|| u64::from(shared.options.tokens_out)).clamp(1, TOKENS_MAX);
-    let tokens = if generates { wanted.min(facts.ceiling().unwrap_or(TOKENS_MAX).max(1)) } else { 0 };
+    let tokens = match target.operation {
+        Operation::Embeddings => 0,
+        _ => wanted.min(facts.ceiling().unwrap_or(TOKENS_MAX).max(1)),
+    };
     let assumed = if generates { facts.ceiling().unwrap_or(TOKENS_ASSUMED) } else { 0 };
     let charged = prompt.saturating_add(assumed.saturating_mul(facts.best_of.unwrap_or(1).max(1)));
     let verdict = deployment.admit(request.now, charged);
@@ -187,15 +194,6 @@ fn required(operation: Operation, facts: &Facts) -> Result<(), Refusal> {
         Operation::Images if missing(&facts.prompt) => Err(invalid("'prompt' is a required property", Some("prompt"))),
         _ => Ok(()),
     }
-}
-
-/// `encoding_format` of an embeddings request.
-pub(crate) fn wants_base64(body: &[u8]) -> bool {
-    #[derive(Deserialize)]
-    struct Format {
-        encoding_format: Option<String>,
-    }
-    serde_json::from_slice::<Format>(body).is_ok_and(|format| format.encoding_format.as_deref() == Some("base64"))
 }
 
 /// Headers of a refusal.

@@ -19,6 +19,7 @@ use super::headers;
 use super::plan::{self, Request, Wish};
 use super::preset;
 use super::receive::{Unreadable, receive};
+use super::responses;
 use super::shared::Shared;
 use super::socket::{Connection, Cut};
 use super::target::{Operation, Target};
@@ -109,9 +110,13 @@ impl Visit<'_> {
         if let Some(response) = answer::without_plan(self) {
             return self.answer(call, response.0, self.headers(), response.1);
         }
+        if self.target.operation == Operation::StoredResponse {
+            let (status, body) = responses::stored(self.shared, &self.head.method, self.target.id.unwrap_or_default());
+            return self.answer(call, status, self.headers(), body);
+        }
         let request = Request { target: self.target, wish: self.wish, now: self.now };
         match plan::plan(self.shared, &request, facts) {
-            Ok(plan) => answer::answer(self, call, plan, &body, manner).await,
+            Ok(plan) => answer::answer(self, call, plan, manner).await,
             Err(refused) => self.refuse(call, &refused),
         }
     }

@@ -18,6 +18,7 @@ use super::options::{Latency, RECORDS_MAX, RegionOptions};
 use super::place;
 use super::socket::{Connection, Cut};
 use super::stats::Tally;
+use super::stored::Stored;
 use crate::domain::Moment;
 
 /// Connections that wait to be accepted.
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) started: Moment,
     pub(crate) tally: Mutex<Tally>,
     pub(crate) deployments: Deployments,
+    pub(crate) stored: Mutex<Stored>,
     faults: Mutex<Faults>,
     fault_count: AtomicUsize,
     latency: Mutex<Latency>,
@@ -58,6 +60,7 @@ impl Shared {
             started: clock::now(),
             tally: Mutex::new(Tally::new(&options.region, options.records_max.min(RECORDS_MAX))),
             deployments: Deployments::new(&options.deployments),
+            stored: Mutex::new(Stored::default()),
             faults: Mutex::new(Faults::new(options.seed)),
             fault_count: AtomicUsize::new(0),
             latency: Mutex::new(options.latency),

@@ -3,6 +3,7 @@
 
 mod answers;
 mod faults;
+mod operations;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -75,7 +76,10 @@ async fn read(response: Response<hyper::body::Incoming>) -> Answer {
     while let Some(frame) = body.frame().await {
         match frame {
             Ok(frame) => answer.body.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-            Err(_) => answer.broken = true,
+            Err(_) => {
+                answer.broken = true;
+                break;
+            }
         }
         answer.frames += 1;
     }
