@@ -100,15 +100,16 @@ fn trust(path: &Path) -> Result<Arc<CaType>, String> {
     Ok(certificates.iter().map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509)).collect())
 }
 
-/// Kind and cause of an error. Its context, which may quote what was sent, stays out.
+/// Kind and root cause of an error. Contexts, which may quote what was sent, stay out.
 fn describe(error: &Error) -> String {
-    let mut text = match error.etype() {
+    let mut text = match error.root_etype() {
         ErrorType::HTTPStatus(status) => format!("status {status}"),
         other => other.as_str().to_owned(),
     };
-    if let Some(cause) = &error.cause {
+    let root = error.root_cause();
+    if !root.is::<Error>() {
         text.push_str(": ");
-        text.extend(cause.to_string().chars().filter(|c| !c.is_control()).take(CAUSE_LENGTH_MAX));
+        text.extend(root.to_string().chars().filter(|c| !c.is_control()).take(CAUSE_LENGTH_MAX));
     }
     text
 }

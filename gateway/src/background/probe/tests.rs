@@ -93,6 +93,10 @@ async fn what_fails_is_said_without_what_was_sent() {
     let address = post.state.addresses().address(0).unwrap();
     let (result, why) = send(&post, &mut None, address).await;
     assert_eq!((result, why.as_str()), (ProbeResult::Failed, "status 503"));
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let (result, why) = send(&post, &mut None, nobody).await;
+    assert_eq!(result, ProbeResult::Failed);
+    assert!(why.starts_with("ConnectRefused: Connection refused"), "{why}");
     let mut gone = post.clone();
     gone.url.ca_file = Some("/no/such/ca.pem".into());
     let (result, why) = send(&gone, &mut None, address).await;
