@@ -1,5 +1,13 @@
 //! Tests of the room through sockets: answers, faults, counters. No fixed ports, deadlines instead of sleeps.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used, reason = "tests may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "tests may panic and measure"
+)]
 
 mod answers;
 mod faults;
