@@ -16,8 +16,8 @@ use super::facts::Facts;
 use super::headers;
 use super::plan::Plan;
 use super::responses;
-use super::serve::{Manner, Visit};
 use super::target::Operation;
+use super::visit::{Manner, Visit};
 
 /// Dimensions of an embedding when the request names none.
 const DIMENSIONS: u32 = 1536;

@@ -15,7 +15,7 @@ use super::body::Body;
 use super::control::Control;
 use super::fault::FaultRule;
 use super::options::{Latency, RECORDS_MAX};
-use super::serve::response;
+use super::visit::response;
 
 /// Longest control body.
 const BODY_MAX: usize = 1024 * 1024;

@@ -34,6 +34,7 @@ mod socket;
 mod stats;
 mod stored;
 mod target;
+mod visit;
 
 pub use control::Control;
 pub use fault::{FaultError, FaultKind, FaultMatch, FaultRule, StatusFault};
