@@ -44,7 +44,8 @@ impl RetryBudget {
     /// below `share` of the client's requests (or `floor` per second, whichever is more).
     #[must_use]
     pub fn grants(&self, share: f64, floor: u32, now: Moment) -> bool {
-        let [requests, _] = self.requests.sums(WINDOW, now);
+        // Counted over a little less time than the failovers, so that bursts at the window's edge stay within the share.
+        let [requests, _] = self.requests.sums_completed(WINDOW, now);
         let [failed, served] = self.failovers.sums(WINDOW, now).map(|n| n as f64);
         let failing = (failed + FAILING_ASSUMED * FAILING_ASSUMED_WEIGHT) / (failed + served + FAILING_ASSUMED_WEIGHT);
         let allowed = (requests as f64 * share).max(f64::from(floor) * WINDOW.as_secs_f64());

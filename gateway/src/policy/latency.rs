@@ -8,6 +8,8 @@ const DECAY: Duration = Duration::from_secs(10);
 const WEIGHT_MIN: f64 = 0.1;
 /// Weight of a sample above the mean: bad news travels faster than good news.
 const WEIGHT_PEAK: f64 = 0.3;
+/// Weight of a sample that may not compare.
+const WEIGHT_LEAN: f64 = 0.03;
 /// Requests that must wait for their first byte before a backend can be silent: one may just be a long prompt.
 const SILENT_WAITING_MIN: u32 = 2;
 /// Shortest silence that counts.
@@ -37,6 +39,16 @@ impl Latency {
         let faded = 1.0 - (-pause.as_secs_f64() / DECAY.as_secs_f64()).exp();
         let floor = if sample > self.mean { WEIGHT_PEAK } else { WEIGHT_MIN };
         let weight = faded.max(floor);
+        self.blended(sample, weight)
+    }
+
+    /// What is known after a sample that may not compare: many of them count, a burst does not.
+    #[must_use]
+    pub fn lean(self, sample: Duration) -> Self {
+        self.blended(sample, WEIGHT_LEAN)
+    }
+
+    fn blended(self, sample: Duration, weight: f64) -> Self {
         Self {
             mean: blend(self.mean, sample, weight),
             deviation: blend(self.deviation, sample.abs_diff(self.mean), weight),

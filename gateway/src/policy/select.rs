@@ -39,7 +39,8 @@ pub struct Candidate {
     pub share: f32,
     /// Smoothed time to first byte.
     pub ttfb: Option<Duration>,
-    /// Mean deviation of `ttfb`: the band is widened by it, so that noise alone throws nobody out.
+    /// Mean deviation of `ttfb`: the band is widened by it (by half of `ttfb` at most), so that noise alone throws nobody
+    /// out.
     pub ttfb_spread: Duration,
     /// Smoothed round trip of probes.
     pub rtt: Option<Duration>,
@@ -79,7 +80,11 @@ impl Candidate {
     /// Milliseconds by which nearness is compared, and how far below them the truth may lie.
     fn nearness(&self, by: Nearness) -> (f64, f64) {
         match by {
-            Nearness::Ttfb => (millis(self.ttfb), self.ttfb_spread.as_secs_f64() * 1e3),
+            Nearness::Ttfb => {
+                let mean = millis(self.ttfb);
+                // After a jump the deviation is as large as the mean: the half keeps it from hiding the jump.
+                (mean, (self.ttfb_spread.as_secs_f64() * 1e3).min(mean / 2.0))
+            }
             Nearness::Rtt => (millis(self.rtt), 0.0),
             Nearness::Distance => (self.distance_km.unwrap_or(0.0) * ROUND_TRIP_MS_PER_KM, 0.0),
             Nearness::Unknown => (0.0, 0.0),

@@ -35,8 +35,17 @@ impl Window {
 
     /// Sums over the window that ends at `now`.
     pub(super) fn sums(&self, length: Duration, now: Moment) -> [u64; 2] {
+        self.sums_to(length, now, number(length, now))
+    }
+
+    /// The same without the sub-window under way.
+    pub(super) fn sums_completed(&self, length: Duration, now: Moment) -> [u64; 2] {
+        self.sums_to(length, now, number(length, now) - 1)
+    }
+
+    fn sums_to(&self, length: Duration, now: Moment, last: u64) -> [u64; 2] {
         let current = number(length, now);
-        let recent = |slot: &&Slot| slot.number <= current && slot.number + SLOTS as u64 > current && slot.number > 0;
+        let recent = |slot: &&Slot| slot.number <= last && slot.number + SLOTS as u64 > current && slot.number > 0;
         self.slots
             .iter()
             .filter(recent)

@@ -203,14 +203,16 @@ impl BackendState {
         }
         let rest_until = self.rest_until.get();
         let trial_until = self.trial_until.get();
-        let until = match (rest_until > now, trial_until > now) {
-            (true, _) => rest_until,
-            (false, true) => trial_until.min(now.after(TRIAL_EXPECTED)),
+        let throttled_until = self.throttled_until.get();
+        let (until, throttled) = match (rest_until > now, trial_until > now) {
+            (true, _) => (rest_until, throttled_until > now),
+            // After a 429 the trial goes alone, even where failures would let others along.
+            (false, true) => (trial_until.min(now.after(TRIAL_EXPECTED)), throttled_until > Moment::ZERO),
             (false, false) => return Rest::TrialFree,
         };
         match kind {
             REST_MISCONFIGURED => Rest::Misconfigured { until },
-            REST_FAILING if self.throttled_until.get() <= now => Rest::Failing { until },
+            REST_FAILING if !throttled => Rest::Failing { until },
             _ => Rest::Throttled { until },
         }
     }
@@ -278,9 +280,11 @@ impl BackendState {
             self.ttfb.observe(wait, now);
         }
         // What does not compare is either slow by nature (no stream: the first byte is the last) or an error, which is
-        // fast. The slow ones must teach patience, the fast ones must not unlearn it.
+        // fast. The slow ones teach patience at once, the fast ones unlearn it slowly.
         if measured || self.wait.get().is_none_or(|known| wait > known.mean) {
             self.wait.observe(wait, now);
+        } else {
+            self.wait.lean(wait, now);
         }
     }
 

@@ -51,7 +51,17 @@ impl LatencyCell {
 
     pub(super) fn observe(&self, sample: Duration, now: Moment) {
         let sample = sample.max(Duration::from_micros(1));
-        let latency = self.get().map_or_else(|| Latency::first(sample), |known| known.observe(sample, self.age(now)));
+        self.set(self.get().map_or_else(|| Latency::first(sample), |known| known.observe(sample, self.age(now))), now);
+    }
+
+    /// Leans what is known towards a sample that may not compare.
+    pub(super) fn lean(&self, sample: Duration, now: Moment) {
+        if let Some(known) = self.get() {
+            self.set(known.lean(sample), now);
+        }
+    }
+
+    fn set(&self, latency: Latency, now: Moment) {
         let packed = (micros(latency.mean).max(1) << 32) | micros(latency.deviation);
         self.packed.store(packed, Ordering::Relaxed);
         self.sampled.set(now);

@@ -1,0 +1,103 @@
+//! The decisions of one request: route, select, failover.
+//!
+//! Budget: all three together below 5 µs, a pick among three backends below 1 µs.
+
+#![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a bench may panic")]
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tidegate::config::load_text;
+use tidegate::domain::{Moment, Outcome};
+use tidegate::policy::failover::{Situation, next};
+use tidegate::policy::route::{Match, find};
+use tidegate::state::{Fleet, Pick, Registry, Tried};
+
+/// A fleet of `backends` in two tiers behind 20 routes, all measured.
+fn fleet(backends: usize) -> Arc<Fleet> {
+    let mut text = String::from(
+        "version: 1\nlisteners:\n  - { name: public, address: \"127.0.0.1:0\" }\npools:\n  - name: chat\n    backends:\n",
+    );
+    for i in 0..backends {
+        let priority = 1 + i / 3;
+        text += &format!(
+            "      - {{ name: b{i}, region: r{i}, url: \"http://192.0.2.{i}\", priority: {priority}, auth: none }}\n"
+        );
+    }
+    text += "routes:\n";
+    for i in 0..20 {
+        text += &format!(
+            "  - {{ name: r{i}, match: {{ host: \"h{i}.example.com\", path: \"/openai/*\", deployment: \"gpt-{i}*\" }}, pool: chat }}\n"
+        );
+    }
+    let (snapshot, _) = load_text("bench", &text, Path::new("."), &|_| None).unwrap();
+    let fleet = Registry::default().bind(Arc::new(snapshot));
+    for index in 0..backends {
+        let tried = (0..backends).filter(|i| *i != index).fold(Tried::NONE, Tried::with);
+        if let Pick::Attempt(mut ticket) = fleet.pools[0].pick(tried, Moment::from_micros(1), 1) {
+            ticket.first_byte(Moment::from_micros(100_000), true);
+            let _ = ticket.finish(Outcome::Served, None, Moment::from_micros(100_001), 1);
+        }
+    }
+    fleet
+}
+
+fn decision(c: &mut Criterion) {
+    let three = fleet(3);
+    let matchers: Vec<_> = three.snapshot.routes.iter().map(|route| route.matcher.clone()).collect();
+    let route =
+        || find(&matchers, black_box("h7.example.com"), black_box("/openai/v1/chat/completions"), Some("gpt-7o"));
+    assert!(matches!(route(), Match::Route(_)));
+    c.bench_function("route_of_20", |b| b.iter(route));
+
+    let now = Moment::from_micros(200_000);
+    for backends in [3, 12, 64] {
+        let fleet = fleet(backends);
+        let mut draw = 0_u64;
+        c.bench_function(&format!("pick_of_{backends}"), |b| {
+            b.iter(|| {
+                draw = draw.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                fleet.pools[0].pick(Tried::NONE, now, draw)
+            });
+        });
+    }
+
+    let pool = &three.pools[0];
+    let mut draw = 0_u64;
+    let mut clock = 200_000;
+    c.bench_function("route_pick_fail_over_pick_serve", |b| {
+        b.iter(|| {
+            draw = draw.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            clock += 1_000;
+            let now = Moment::from_micros(clock);
+            let _ = black_box(route());
+            let Pick::Attempt(mut ticket) = pool.pick(Tried::NONE, now, draw) else {
+                panic!("a backend is in service")
+            };
+            let tried = Tried::NONE.with(ticket.index());
+            ticket.first_byte(now, false);
+            let _ = ticket.finish(Outcome::ClientGone, None, now, draw);
+            let situation = Situation {
+                attempts: 1,
+                attempts_max: 3,
+                eligible_left: pool.has_eligible(tried, now),
+                deadline_passed: false,
+                relayed: false,
+                budget: pool.budget().grants(now),
+                replayable: true,
+            };
+            let _ = black_box(next(black_box(Outcome::ServerError), &situation));
+            let Pick::Attempt(mut ticket) = pool.pick(tried, now, draw) else { panic!("another one is in service") };
+            let now = now.after(Duration::from_micros(100));
+            ticket.first_byte(now, true);
+            let _ = ticket.accept(now, draw);
+            ticket.finish(Outcome::Served, None, now, draw)
+        });
+    });
+}
+
+criterion_group!(benches, decision);
+criterion_main!(benches);
