@@ -40,6 +40,7 @@ fn fewer_than_one_in_twenty_requests_waits_out_a_hang() {
 #[test]
 fn a_dead_pool_sees_at_most_a_fifth_more_attempts_than_requests() {
     for trouble in [Trouble::Refuse, Trouble::Unavailable(1.0), Trouble::Reset(1.0)] {
+        let ratios = std::cell::Cell::new((0.0, 0_u32));
         seeds::each("a_dead_pool", |seed| {
             let regions = three(trouble, 10, 40)
                 .into_iter()
@@ -48,8 +49,13 @@ fn a_dead_pool_sees_at_most_a_fifth_more_attempts_than_requests() {
             let mut world = World::new(seed, regions, |_| {});
             world.run_to(40);
             let (requests, attempts) = (world.ledger.arrived(10.0, 40.0).count(), world.ledger.attempts(10.0, 40.0));
-            assert!(attempts as f64 <= requests as f64 * 1.2 + 3.0, "{attempts} attempts for {requests} requests");
+            // What is granted follows the requests of the last 10 s, and arrivals are random: 1 % for that.
+            assert!(attempts as f64 <= requests as f64 * 1.212, "{attempts} attempts for {requests} requests");
+            let (sum, count) = ratios.get();
+            ratios.set((sum + attempts as f64 / requests as f64, count + 1));
         });
+        let (sum, count) = ratios.get();
+        assert!(sum / f64::from(count) <= 1.2, "{trouble:?}: {} on average", sum / f64::from(count));
     }
 }
 

@@ -33,8 +33,8 @@ pub(crate) struct Ledger {
     pub(crate) all_throttled: u64,
 }
 
-const fn micros(seconds: f64) -> Micros {
-    Duration::from_millis((seconds * 1e3) as u64).as_micros() as u64
+fn micros(seconds: f64) -> Micros {
+    u64::try_from(Duration::from_secs_f64(seconds).as_micros()).unwrap()
 }
 
 impl Ledger {

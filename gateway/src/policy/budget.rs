@@ -44,12 +44,14 @@ impl RetryBudget {
     /// below `share` of the client's requests (or `floor` per second, whichever is more).
     #[must_use]
     pub fn grants(&self, share: f64, floor: u32, now: Moment) -> bool {
-        // Counted over a little less time than the failovers, so that bursts at the window's edge stay within the share.
-        let [requests, _] = self.requests.sums_completed(WINDOW, now);
+        let least = f64::from(floor) * WINDOW.as_secs_f64();
+        let allowed = |[requests, _]: [u64; 2]| (requests as f64 * share).max(least);
         let [failed, served] = self.failovers.sums(WINDOW, now).map(|n| n as f64);
         let failing = (failed + FAILING_ASSUMED * FAILING_ASSUMED_WEIGHT) / (failed + served + FAILING_ASSUMED_WEIGHT);
-        let allowed = (requests as f64 * share).max(f64::from(floor) * WINDOW.as_secs_f64());
-        failed + f64::from(self.pending) * failing < allowed
+        // What did fail is held against a little less time than it is counted over, so that bursts at the window's edge
+        // stay within the share.
+        failed < allowed(self.requests.sums_completed(WINDOW, now))
+            && failed + f64::from(self.pending) * failing < allowed(self.requests.sums(WINDOW, now))
     }
 
     /// A failover starts.
