@@ -75,9 +75,9 @@ provide_promtool() {
     say "unpacking promtool from the package prometheus"
     local unpacked
     unpacked=$(mktemp -d)
-    if ! (cd "$unpacked" && apt-get -qq download prometheus </dev/null >&2); then
+    if ! (cd "$unpacked" && apt-get -o APT::Sandbox::User=root -qq download prometheus </dev/null >&2); then
         if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then refresh_packages; fi
-        (cd "$unpacked" && retry apt-get -o Acquire::Retries=3 -qq download prometheus </dev/null >&2)
+        (cd "$unpacked" && retry apt-get -o Acquire::Retries=3 -o APT::Sandbox::User=root -qq download prometheus </dev/null >&2)
     fi
     dpkg-deb -x "$unpacked"/prometheus_*.deb "$unpacked"
     mkdir -p "$tools"
