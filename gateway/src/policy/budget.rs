@@ -68,11 +68,6 @@ impl RetryBudget {
             Spending::Forget => {}
         }
     }
-
-    /// Withdraws when granted.
-    pub fn try_withdraw(&mut self, share: f64, floor: u32, now: Moment) -> Option<()> {
-        self.grants(share, floor, now).then(|| self.withdraw())
-    }
 }
 
 #[cfg(test)]
@@ -98,7 +93,8 @@ mod tests {
                 attempts += 1;
                 budget.deposit(at(tick));
                 for _ in 0..2 {
-                    if budget.try_withdraw(0.2, 3, at(tick)).is_some() {
+                    if budget.grants(0.2, 3, at(tick)) {
+                        budget.withdraw();
                         attempts += 1;
                         ends.push_back(tick + delay_ms);
                     }

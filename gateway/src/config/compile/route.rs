@@ -6,7 +6,6 @@ use crate::config::report::Report;
 use crate::config::snapshot::Route;
 use crate::domain::{DeploymentName, RouteName};
 use crate::policy::route::{DeploymentMatch, HostMatch, Matcher, PathMatch};
-use std::cmp::Reverse;
 
 /// Name of the route that takes everything where the file has no routes.
 const IMPLICIT_ROUTE: &str = "default";
@@ -28,7 +27,7 @@ pub(super) fn compile(file: &file::File, report: &mut Report<'_>) -> Option<Vec<
         }
     }
     let mut routes = routes.into_iter().collect::<Option<Vec<Route>>>()?;
-    routes.sort_by_key(|route| Reverse(specificity(&route.matcher)));
+    routes.sort_by_key(|route| route.matcher.precedence());
     Some(routes)
 }
 
@@ -130,23 +129,4 @@ fn ties(routes: &[Option<Route>], report: &mut Report<'_>) {
             report.problem(&format!("routes[{index}]"), message, "make one more specific, or remove it".to_owned());
         }
     }
-}
-
-/// Larger is more specific: exact over prefix or suffix (longer first) over any, by host, then path, then deployment.
-fn specificity(matcher: &Matcher) -> [(u8, usize); 3] {
-    let host = match &matcher.host {
-        HostMatch::Exact(_) => (2, 0),
-        HostMatch::Suffix(suffix) => (1, suffix.len()),
-        HostMatch::Any => (0, 0),
-    };
-    let path = match &matcher.path {
-        PathMatch::Exact(_) => (1, 0),
-        PathMatch::Prefix(prefix) => (0, prefix.len()),
-    };
-    let deployment = match &matcher.deployment {
-        DeploymentMatch::Exact(_) => (2, 0),
-        DeploymentMatch::Prefix(prefix) => (1, prefix.len()),
-        DeploymentMatch::Any => (0, 0),
-    };
-    [host, path, deployment]
 }

@@ -187,6 +187,26 @@ fn all_throttled_tells_the_soonest_return_and_then_one_trial_goes() {
 }
 
 #[test]
+fn many_threads_get_one_trial_between_them() {
+    let fleet = fleet(&Registry::default(), &[1]);
+    let pool = &fleet.pools[0];
+    let mut now = 0;
+    for round in 0..50 {
+        let mut ticket = attempt(pool, Tried::NONE, now);
+        let _ = ticket.finish(Outcome::RateLimited, Some(SECOND), at(now), 1);
+        now += 1_000;
+        let tickets: Vec<Pick> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|i| scope.spawn(move || pool.pick(Tried::NONE, at(now), i))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let trials = tickets.iter().filter(|pick| matches!(pick, Pick::Attempt(ticket) if ticket.is_trial())).count();
+        let turned_away = tickets.iter().filter(|pick| matches!(pick, Pick::AllThrottled { .. })).count();
+        assert_eq!((trials, turned_away), (1, 3), "round {round}");
+        drop(tickets);
+    }
+}
+
+#[test]
 fn a_dropped_trial_gives_its_slot_back() {
     let fleet = fleet(&Registry::default(), &[1]);
     let pool = &fleet.pools[0];
