@@ -26,6 +26,7 @@ mod misconfigured;
 mod observability;
 mod reload;
 mod ruin;
+mod scratch;
 mod sdk;
 mod selection;
 mod streaming;
