@@ -26,7 +26,6 @@ mod misconfigured;
 mod observability;
 mod reload;
 mod ruin;
-mod scratch;
 mod sdk;
 mod selection;
 mod streaming;

@@ -150,7 +150,8 @@ impl Client {
     /// When no header comes. A body that breaks off is no error: [`Answer::cut`] says so.
     pub async fn try_ask(&self, ask: &Ask) -> Result<Answer> {
         let opened = self.try_open(ask).await?;
-        let (answer, mut sender) = tokio::time::timeout(LIMIT, opened.finish()).await.context("the body never ended")?;
+        let (answer, mut sender) =
+            tokio::time::timeout(LIMIT, opened.finish()).await.context("the body never ended")?;
         if self.keep && answer.cut.is_none() && sender.is_kept().await {
             self.put_back(sender);
         }

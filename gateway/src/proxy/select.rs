@@ -44,8 +44,8 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     let index = ticket.index();
     let backend = spec.backends.get(index).ok_or(Fault::Internal)?;
     let bound = live.pools.get(admission.pool).and_then(|p| p.backends.get(index)).ok_or(Fault::Internal)?;
-    let peer =
-        peer((spec, backend, bound), &ticket, (false, upgrade, length)).ok_or(Fault::NoBackend { retry_after: RETRY_AFTER })?;
+    let peer = peer((spec, backend, bound), &ticket, (false, upgrade, length))
+        .ok_or(Fault::NoBackend { retry_after: RETRY_AFTER })?;
     bound.meters.in_flight.inc();
     attempts.count += 1;
     attempts.tried = attempts.tried.with(index);
