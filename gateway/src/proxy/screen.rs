@@ -24,7 +24,7 @@ pub(super) fn screen(request: &RequestHeader, raw: impl FnOnce() -> Bytes) -> Re
 
 /// A line of the header block is a Content-Length.
 fn states_length(raw: &[u8]) -> bool {
-    const NAME: &[u8] = header::CONTENT_LENGTH.as_str().as_bytes();
+    const NAME: &[u8] = b"content-length:";
     raw.split(|byte| *byte == b'\n').any(|line| line.get(..NAME.len()).is_some_and(|n| n.eq_ignore_ascii_case(NAME)))
 }
 
