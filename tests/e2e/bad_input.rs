@@ -83,17 +83,17 @@ async fn bad_forms_are_refused() {
     let path = "/openai/v1/audio/transcriptions";
     let good = Ask::transcription(path, "gpt", b"RIFF").bytes();
     let without_model = b"--frontier\r\nContent-Disposition: form-data; name=\"file\"\r\n\r\nRIFF\r\n--frontier--\r\n";
-    for (kind, body) in [
-        ("multipart/form-data", &good[..]),
-        ("multipart/form-data; boundary=", &good[..]),
-        ("multipart/form-data; boundary=other", &good[..]),
-        ("multipart/form-data; boundary=frontier", &without_model[..]),
-        ("multipart/form-data; boundary=frontier", b"--frontier\r\nno end"),
-        ("multipart/form-data; boundary=frontier", b""),
+    for (kind, body, code) in [
+        ("multipart/form-data", &good[..], "bad_multipart"),
+        ("multipart/form-data; boundary=", &good[..], "bad_multipart"),
+        ("multipart/form-data; boundary=other", &good[..], "bad_multipart"),
+        ("multipart/form-data; boundary=frontier", &without_model[..], "invalid_value"),
+        ("multipart/form-data; boundary=frontier", b"--frontier\r\nno end", "bad_multipart"),
+        ("multipart/form-data; boundary=frontier", b"", "bad_multipart"),
     ] {
         let ask = Ask::new("POST", path).header("content-type", kind).body(body.to_vec());
         let answer = gateway.ask(&ask).await;
-        assert_eq!((answer.status, answer.code().as_str()), (400, "bad_multipart"), "{kind} {answer}");
+        assert_eq!((answer.status, answer.code().as_str()), (400, code), "{kind} {answer}");
     }
     unharmed(&a, &b, &gateway).await;
 }
@@ -183,24 +183,26 @@ async fn envelopes_beyond_their_limits_are_refused() {
 async fn framing_with_two_meanings_is_refused_and_the_connection_closed() {
     let (a, b, gateway) = gateway().await;
     let chunked = "7\r\n{\"a\":1}\r\n0\r\n\r\n";
-    for (headers, body) in [
-        ("content-length: 5\r\ncontent-length: 5\r\n", "{\"a\":"),
-        ("content-length: 5\r\ncontent-length: 6\r\n", "{\"a\":1"),
-        ("content-length: 5,5\r\n", "{\"a\":"),
-        ("content-length: +5\r\n", "{\"a\":"),
-        ("content-length: 0x5\r\n", "{\"a\":"),
-        ("content-length: -1\r\n", ""),
-        ("content-length: 7\r\ntransfer-encoding: chunked\r\n", chunked),
-        ("transfer-encoding: chunked, chunked\r\n", chunked),
-        ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", chunked),
-        ("transfer-encoding: gzip, chunked\r\n", chunked),
-        ("transfer-encoding: xchunked\r\n", chunked),
-        ("content-encoding: gzip\r\ncontent-length: 4\r\n", "\x1f\x08\x08\x08"),
+    // What breaks HTTP itself is refused by the HTTP library, in its own words.
+    const PINGORA: &str = "";
+    for (headers, body, code) in [
+        ("content-length: 5\r\ncontent-length: 5\r\n", "{\"a\":", "bad_framing"),
+        ("content-length: 5\r\ncontent-length: 6\r\n", "{\"a\":1", PINGORA),
+        ("content-length: 5,5\r\n", "{\"a\":", "bad_framing"),
+        ("content-length: +5\r\n", "{\"a\":", PINGORA),
+        ("content-length: 0x5\r\n", "{\"a\":", PINGORA),
+        ("content-length: -1\r\n", "", PINGORA),
+        ("content-length: 7\r\ntransfer-encoding: chunked\r\n", chunked, "bad_framing"),
+        ("transfer-encoding: chunked, chunked\r\n", chunked, "bad_framing"),
+        ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", chunked, "bad_framing"),
+        ("transfer-encoding: gzip, chunked\r\n", chunked, "bad_framing"),
+        ("transfer-encoding: xchunked\r\n", chunked, PINGORA),
+        ("content-encoding: gzip\r\ncontent-length: 4\r\n", "\x1f\x08\x08\x08", "bad_framing"),
     ] {
         let mut raw = Raw::connect(gateway.address()).await;
         raw.send(format!("POST {V1} HTTP/1.1\r\nhost: x\r\n{headers}\r\n{body}")).await;
         let answer = raw.answer().await;
-        assert_eq!((answer.status, answer.code().as_str()), (400, "bad_framing"), "{headers} {answer:?}");
+        assert_eq!((answer.status, answer.code().as_str()), (400, code), "{headers} {answer:?}");
         assert!(raw.ends_within(secs(2)).await, "{headers}: what follows cannot be trusted");
     }
     unharmed(&a, &b, &gateway).await;

@@ -120,7 +120,8 @@ async fn a_trial_that_is_throttled_again_goes_back_to_rest() {
     let (a, b) = regions().await;
     let gateway = ladder(&a, &b).start().await;
     a.throttle(ms(400));
-    for round in 1..=4 {
+    served_by(&gateway.ask(&Ask::chat("gpt")).await, B);
+    for round in 2..=5 {
         gateway.until_eligible("a", true).await;
         burst(&gateway, 10).await;
         assert_eq!(a.requests(), round, "one request per window");

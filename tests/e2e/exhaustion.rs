@@ -2,7 +2,7 @@
 
 use crate::common::{A, ladder, ms, pair, regions, secs, served_by};
 use harness::{Answer, Ask, BlackHole, Load, Proto, Setup, Sim, Wire};
-use tidegate::simulator::{FaultKind, FaultRule};
+use tidegate::simulator::{FaultKind, FaultRule, StatusFault};
 
 /// Waits of the answer, in milliseconds, which agree with each other.
 fn waits(answer: &Answer) -> u64 {
@@ -65,6 +65,20 @@ async fn the_client_that_waits_as_told_is_served() {
     a.clear();
     tokio::time::sleep(ms(waits(&answer))).await;
     served_by(&gateway.ask(&Ask::chat("gpt")).await, A);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_every_backend_is_on_trial_after_a_429_the_others_are_told_429() {
+    let (a, b) = regions().await;
+    let gateway = pair(&a, &b).start().await;
+    for sim in [&a, &b] {
+        let slow = StatusFault { delay_ms: Some(400), ..StatusFault::preset("429_tokens").retry_after_ms(300) };
+        sim.fault(FaultRule::new(FaultKind::Status(slow)));
+    }
+    assert_eq!(gateway.ask(&Ask::chat("gpt")).await.status, 429);
+    let report = Load::new(gateway.client(Proto::H1).keeping(), 50, secs(3), &[Ask::chat("gpt")]).run().await;
+    let other: Vec<_> = report.shots.iter().filter(|s| s.status != 429 || s.retry_after_ms.is_none()).collect();
+    assert!(other.is_empty(), "{other:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

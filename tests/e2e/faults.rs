@@ -2,7 +2,7 @@
 //! Rates are what a debug build on two cores carries with room to spare.
 
 use crate::common::{A, B, ladder, ms, pair, regions, secs};
-use harness::{Ask, BlackHole, Gateway, Load, Proto, Report, Setup, Sim, eventually};
+use harness::{Ask, BlackHole, Gateway, Load, Proto, Report, Setup, Shot, Sim, eventually};
 use std::time::Duration;
 use tidegate::simulator::{FaultKind, FaultRule, StatusFault};
 
@@ -125,8 +125,9 @@ async fn load_row_07_when_all_throttle_upstream_calls_fall_to_one_per_window() {
     a.throttle(ms(2000));
     b.throttle(ms(2000));
     let report = load(&gateway, 150, secs(8)).await;
-    assert!(report.shots.iter().all(|shot| shot.status == 429), "{report}");
-    assert!(report.shots.iter().all(|shot| shot.retry_after_ms.is_some_and(|wait| wait <= 2000)), "{report}");
+    let told = |shot: &&Shot| shot.status != 429 || shot.retry_after_ms.is_none_or(|wait| wait > 2000);
+    let misled: Vec<&Shot> = report.shots.iter().filter(told).collect();
+    assert!(misled.is_empty(), "{misled:?}");
     // 8 s are four windows; the very first requests may meet both backends at once.
     for sim in [&a, &b] {
         assert!((4..=8).contains(&sim.requests()), "{} {}", sim.name(), sim.requests());
@@ -174,7 +175,8 @@ async fn load_row_09_after_an_outage_of_everything_the_goodput_is_back_within_5_
     let outage = load(&gateway, 200, secs(8)).await;
     let attempts: u64 = sims.iter().map(Sim::requests).sum();
     let sent = outage.shots.len() as u64;
-    assert!(attempts <= sent + sent / 5 + 3 * 9, "{attempts} attempts for {sent} requests");
+    // The budget looks back 10 s: at the 200 requests before the outage, too.
+    assert!(attempts <= sent + (sent + 200) / 5 + 3 * 9, "{attempts} attempts for {sent} requests");
     sims.iter().for_each(Sim::clear);
     let after = load(&gateway, 200, secs(8)).await;
     let last = after.between(secs(5), secs(8));

@@ -59,7 +59,7 @@ async fn once_measured_the_fast_region_serves_and_the_far_one_does_not() {
     let mut gateway = setup.clone().start().await;
     // Both are measured …
     for _ in 0..40 {
-        gateway.ask(&Ask::chat("gpt")).await;
+        gateway.ask(&Ask::stream("gpt")).await;
     }
     assert!(a.requests() > 0 && b.requests() > 0, "{} {}", a.requests(), b.requests());
     // … and then only the band of the fastest serves.
@@ -67,7 +67,7 @@ async fn once_measured_the_fast_region_serves_and_the_far_one_does_not() {
     assert!(gateway.apply(setup.pool(quiet)).await);
     let before = a.requests();
     for _ in 0..60 {
-        served_by(&gateway.ask(&Ask::chat("gpt")).await, B);
+        served_by(&gateway.ask(&Ask::stream("gpt")).await, B);
     }
     assert_eq!(a.requests(), before);
 }

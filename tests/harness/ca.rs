@@ -62,6 +62,8 @@ impl Authority {
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        // A resumed session would not look at the certificate.
+        config.resumption = rustls::client::Resumption::disabled();
         config.alpn_protocols = protocols.iter().map(|p| p.to_vec()).collect();
         TlsConnector::from(Arc::new(config))
     }

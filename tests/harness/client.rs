@@ -105,6 +105,16 @@ enum Sender {
     Two(http2::SendRequest<Body>),
 }
 
+impl Sender {
+    /// Whether the connection takes another request: it says so once it has seen the end of the last answer.
+    async fn is_kept(&mut self) -> bool {
+        match self {
+            Self::One(sender) => sender.ready().await.is_ok(),
+            Self::Two(sender) => sender.ready().await.is_ok(),
+        }
+    }
+}
+
 impl Client {
     /// A client that opens a connection for each request.
     #[must_use]
@@ -140,8 +150,9 @@ impl Client {
     /// When no header comes. A body that breaks off is no error: [`Answer::cut`] says so.
     pub async fn try_ask(&self, ask: &Ask) -> Result<Answer> {
         let opened = self.try_open(ask).await?;
-        let (answer, sender) = tokio::time::timeout(LIMIT, opened.finish()).await.context("the body never ended")?;
-        if self.keep && answer.cut.is_none() {
+        let (answer, mut sender) =
+            tokio::time::timeout(LIMIT, opened.finish()).await.context("the body never ended")?;
+        if self.keep && answer.cut.is_none() && sender.is_kept().await {
             self.put_back(sender);
         }
         Ok(answer)

@@ -111,12 +111,19 @@ impl Gateway {
         self.admin("/backends").await.json()
     }
 
-    /// Waits until a backend may (or may not) take requests.
+    /// Waits until a backend may take a request (in service, or at the end of its rest and waiting for its trial), or may
+    /// take none.
     pub async fn until_eligible(&self, backend: &str, eligible: bool) {
-        let wanted = if eligible { 1.0 } else { 0.0 };
-        eventually(format!("{backend} eligible: {eligible}"), LIMIT, async || {
-            let value = self.metrics().await.sum("tidegate_backend_eligible", &[("backend", backend)]);
-            ((value - wanted).abs() < 0.5).then_some(())
+        let what = if eligible { "eligible" } else { "not eligible" };
+        let is = |report: &serde_json::Value| report["state"] == "in_service" || report["until_ms"] == 0;
+        self.until_state(backend, what, |report| is(report) == eligible).await;
+    }
+
+    async fn until_state(&self, backend: &str, what: &str, wanted: impl Fn(&serde_json::Value) -> bool) {
+        eventually(format!("{backend} is {what}"), LIMIT, async || {
+            let page = self.backends().await;
+            let reports = page["backends"].as_array().cloned().unwrap_or_default();
+            reports.iter().any(|report| report["backend"] == backend && wanted(report)).then_some(())
         })
         .await;
     }

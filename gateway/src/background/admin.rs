@@ -76,10 +76,12 @@ impl Admin {
             "/livez" => respond(StatusCode::OK, TEXT, b"ok\n".to_vec()),
             "/readyz" => {
                 let draining = self.shared.draining.load(Ordering::Acquire);
+                let listening = self.shared.listening.load(Ordering::Acquire);
                 let lacking = lacking(&fleet, now);
-                let ready = !draining && lacking.is_empty();
+                let ready = listening && !draining && lacking.is_empty();
                 let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                respond(status, JSON, print(&json!({ "ready": ready, "draining": draining, "lacking": lacking })))
+                let body = json!({ "ready": ready, "listening": listening, "draining": draining, "lacking": lacking });
+                respond(status, JSON, print(&body))
             }
             "/backends" => {
                 let body = json!({

@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod crew;
+mod doors;
 pub mod probe;
 pub mod reload;
 pub mod resolve;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub memory: BodyMemory,
     /// The process is shutting down: `/readyz` says 503.
     pub draining: Arc<AtomicBool>,
+    /// Every listener is open: until then `/readyz` says 503.
+    pub listening: Arc<AtomicBool>,
 }
 
 /// The services for Pingora's server, in the order in which to add them: the background work, and the admin listener when
@@ -69,6 +72,7 @@ impl BackgroundService for Work {
             () = resolve::keep(shared, self.reload.generations()) => {}
             () = probe::keep(shared, self.reload.generations()) => {}
             () = self.reload.keep(hangups) => {}
+            () = doors::watch(shared) => {}
             () = stopped(&mut shutdown) => {}
         }
     }

@@ -56,7 +56,15 @@ pub(super) fn shared(site: &Site<'_>) -> Shared {
     let access_log = AccessLog::start(&snapshot.access_log, &metrics).unwrap();
     let memory = BodyMemory::new(snapshot.limits.body_memory_max);
     let fleet = registry.bind(Arc::new(snapshot));
-    Shared { fleets: Arc::new(ArcSwap::new(fleet)), registry, metrics, access_log, memory, draining: Arc::default() }
+    Shared {
+        fleets: Arc::new(ArcSwap::new(fleet)),
+        registry,
+        metrics,
+        access_log,
+        memory,
+        draining: Arc::default(),
+        listening: Arc::new(true.into()),
+    }
 }
 
 /// Waits until `done` says so.

@@ -106,7 +106,7 @@ impl Gateway {
         let live = Arc::clone(&ctx.arrival.live);
         let snapshot = &live.fleet.snapshot;
         let envelope = ctx.envelope.insert(accept::accept(session, &snapshot.limits, &snapshot.headers)?);
-        screen::screen(session.req_header())?;
+        screen::screen(session.req_header(), || session.downstream_session.to_h1_raw())?;
         authenticate::authenticate(session.req_header_mut());
         let body = if envelope.upgrade {
             (Bytes::new(), self.memory.reserve(0).ok_or(Denial::Overloaded { retry_after: select::RETRY_AFTER })?)

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 /// A 404 said that our deployment does not exist.
 pub(super) const DEPLOYMENT_MISSING: ErrorType = ErrorType::Custom("deployment_missing");
 
-/// Bytes handed to a backend per step.
+/// Pieces of a body below this leave together.
 const STEP: usize = 64 * 1024;
 /// Bytes of a 404 body looked at before it is taken for the client's own.
 const HELD_MAX: usize = 2048;
@@ -125,9 +125,13 @@ impl Replay {
     }
 
     /// The next bytes for the backend. A rewritten body is in up to three pieces: the small ones leave together, since
-    /// every step is a system call.
+    /// every step is a system call; a large one leaves whole.
+    ///
+    /// There must be at most three steps. Pingora's pipe to the backend holds four: when it is full as the last step goes
+    /// in, Pingora asks this session for nothing until the backend answers, so that no deadline passes and no client's
+    /// leaving is noticed.
     fn next_step(&mut self) -> Option<Bytes> {
-        let mut step = self.body.chunk_at(self.cursor, STEP)?;
+        let mut step = self.body.chunk_at(self.cursor, usize::MAX)?;
         let mut end = self.cursor + step.len();
         if step.len() < STEP && end < self.body.len() {
             let mut whole = BytesMut::with_capacity(STEP.min(self.body.len() - self.cursor));

@@ -3,15 +3,29 @@
 //! It judges the method and the framing headers. Pingora has already refused what breaks HTTP itself.
 
 use crate::domain::Denial;
+use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 use pingora::http::RequestHeader;
 
-/// Passes a request whose method and framing have one meaning.
-pub(super) fn screen(request: &RequestHeader) -> Result<(), Denial> {
+const BOTH: &str = "both Content-Length and Transfer-Encoding";
+
+/// Passes a request whose method and framing have one meaning. `raw` is the header block as it came.
+pub(super) fn screen(request: &RequestHeader, raw: impl FnOnce() -> Bytes) -> Result<(), Denial> {
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         return Err(Denial::MethodNotAllowed);
     }
-    framing(&request.headers)
+    framing(&request.headers)?;
+    // Beside a Transfer-Encoding Pingora drops a Content-Length before we see it.
+    if request.headers.contains_key(header::TRANSFER_ENCODING) && states_length(&raw()) {
+        return Err(Denial::BadFraming { what: BOTH });
+    }
+    Ok(())
+}
+
+/// A line of the header block is a Content-Length.
+fn states_length(raw: &[u8]) -> bool {
+    const NAME: &[u8] = b"content-length:";
+    raw.split(|byte| *byte == b'\n').any(|line| line.get(..NAME.len()).is_some_and(|n| n.eq_ignore_ascii_case(NAME)))
 }
 
 fn framing(headers: &HeaderMap) -> Result<(), Denial> {
@@ -24,7 +38,7 @@ fn framing(headers: &HeaderMap) -> Result<(), Denial> {
             return Err(Denial::BadFraming { what: "Content-Length is not one decimal number" });
         }
         if headers.contains_key(header::TRANSFER_ENCODING) {
-            return Err(Denial::BadFraming { what: "both Content-Length and Transfer-Encoding" });
+            return Err(Denial::BadFraming { what: BOTH });
         }
     }
     let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -73,5 +87,11 @@ mod tests {
         ] {
             assert!(matches!(verdict(bad), Err(Denial::BadFraming { .. })), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_length_is_found_in_the_raw_header() {
+        assert!(states_length(b"POST / HTTP/1.1\r\nhost: x\r\nContent-LENGTH: 7\r\n\r\n"));
+        assert!(!states_length(b"POST /content-length: HTTP/1.1\r\nx-content-length: 7\r\n\r\n"));
     }
 }

@@ -29,12 +29,13 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     let spec = live.fleet.snapshot.pools.get(admission.pool).ok_or(Fault::Internal)?;
     let attempts = &mut ctx.attempts;
     let upgrade = admission.desk.is_none();
+    let length = admission.body.len();
     if let Some(current) = attempts.current.as_mut().filter(|c| c.fresh) {
         // A stale keep-alive connection: the same attempt again, on a new connection.
         let backend = spec.backends.get(current.backend).ok_or(Fault::Internal)?;
         let bound =
             live.pools.get(admission.pool).and_then(|p| p.backends.get(current.backend)).ok_or(Fault::Internal)?;
-        return peer((spec, backend, bound), &current.ticket, (true, upgrade)).ok_or(Fault::Internal);
+        return peer((spec, backend, bound), &current.ticket, (true, upgrade, length)).ok_or(Fault::Internal);
     }
     let ticket = match attempts.next.take() {
         Some(ticket) => ticket,
@@ -43,8 +44,8 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     let index = ticket.index();
     let backend = spec.backends.get(index).ok_or(Fault::Internal)?;
     let bound = live.pools.get(admission.pool).and_then(|p| p.backends.get(index)).ok_or(Fault::Internal)?;
-    let peer =
-        peer((spec, backend, bound), &ticket, (false, upgrade)).ok_or(Fault::NoBackend { retry_after: RETRY_AFTER })?;
+    let peer = peer((spec, backend, bound), &ticket, (false, upgrade, length))
+        .ok_or(Fault::NoBackend { retry_after: RETRY_AFTER })?;
     bound.meters.in_flight.inc();
     attempts.count += 1;
     attempts.tried = attempts.tried.with(index);
@@ -66,7 +67,7 @@ fn pick(pool: &PoolState, attempts: &Attempts, now: Moment) -> Result<Ticket, Fa
 fn peer(
     (pool, backend, bound): (&Pool, &Backend, &LiveBackend),
     ticket: &Ticket,
-    (fresh, upgrade): (bool, bool),
+    (fresh, upgrade, length): (bool, bool, usize),
 ) -> Option<HttpPeer> {
     let address = bound.address(ticket.state())?;
     let server_name = if backend.url.tls { backend.url.host.clone() } else { String::new() };
@@ -80,7 +81,9 @@ fn peer(
     let tunnel = if upgrade { timeouts.total } else { longest };
     options.read_timeout = Some(tunnel.max(longest) + Duration::from_secs(5));
     options.tcp_keepalive = Some(KEEPALIVE);
-    options.write_timeout = Some(timeouts.write);
+    // A large body leaves in one write: it is allowed the time of as many writes as it has mebibytes.
+    let writes = u32::try_from(length.div_ceil(1024 * 1024)).unwrap_or(u32::MAX).max(1);
+    options.write_timeout = Some(timeouts.write.saturating_mul(writes));
     options.idle_timeout = Some(timeouts.keepalive);
     // An upgrade is HTTP/1.1's: HTTP/2 would lose it.
     if backend.http2 && backend.url.tls && !upgrade {

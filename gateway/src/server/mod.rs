@@ -208,6 +208,7 @@ impl Parts {
             access_log: self.access_log.clone(),
             memory: self.memory.clone(),
             draining: Arc::clone(&self.draining),
+            listening: Arc::default(),
         };
         let hooks = vec![self.certificates_hook(), self.live_hook()];
         background::services(Reload::new(shared, options.config.clone(), Box::new(environment), hooks))
