@@ -207,6 +207,7 @@ impl Parts {
             metrics: Arc::clone(&self.metrics),
             access_log: self.access_log.clone(),
             memory: self.memory.clone(),
+            listening: Arc::default(),
             draining: Arc::clone(&self.draining),
         };
         let hooks = vec![self.certificates_hook(), self.live_hook()];
