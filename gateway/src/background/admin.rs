@@ -76,11 +76,11 @@ impl Admin {
             "/livez" => respond(StatusCode::OK, TEXT, b"ok\n".to_vec()),
             "/readyz" => {
                 let draining = self.shared.draining.load(Ordering::Acquire);
-                let listening = self.shared.listening.load(Ordering::Acquire);
                 let lacking = lacking(&fleet, now);
-                let ready = listening && !draining && lacking.is_empty();
+                let starting = !self.shared.listening.load(Ordering::Acquire);
+                let ready = !starting && !draining && lacking.is_empty();
                 let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-                let body = json!({ "ready": ready, "listening": listening, "draining": draining, "lacking": lacking });
+                let body = json!({ "ready": ready, "starting": starting, "draining": draining, "lacking": lacking });
                 respond(status, JSON, print(&body))
             }
             "/backends" => {
@@ -150,7 +150,7 @@ fn gauge(fleet: &Fleet, shared: &Shared, now: Moment) {
 
 fn show(id: &BackendId, region: &crate::domain::Region, report: &BackendReport, metrics: &Metrics) {
     let meters = metrics.backend(id, region);
-    meters.eligible.set(i64::from(report.state == "in_service"));
+    meters.eligible.set(i64::from(report.eligible));
     let resting = report.until_ms.filter(|_| report.state == "resting");
     meters.resting.set(Duration::from_millis(resting.unwrap_or(0)).as_secs_f64());
 }

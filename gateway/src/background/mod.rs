@@ -5,7 +5,6 @@
 
 pub mod admin;
 mod crew;
-mod doors;
 pub mod probe;
 pub mod reload;
 pub mod resolve;
@@ -18,8 +17,14 @@ use pingora::server::ShutdownWatch;
 use pingora::services::background::{BackgroundService, background_service};
 use pingora::services::{ServiceReadyNotifier, ServiceWithDependents};
 use reload::Reload;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpSocket;
+
+/// Pause between two looks at a listener that is being opened.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// What the background work shares with the request path.
 #[derive(Clone, Debug)]
@@ -34,10 +39,10 @@ pub struct Shared {
     pub access_log: AccessLog,
     /// Request bodies held; its ceiling follows the configuration.
     pub memory: BodyMemory,
+    /// The listeners accept connections; until then `/readyz` says 503.
+    pub listening: Arc<AtomicBool>,
     /// The process is shutting down: `/readyz` says 503.
     pub draining: Arc<AtomicBool>,
-    /// Every listener is open: until then `/readyz` says 503.
-    pub listening: Arc<AtomicBool>,
 }
 
 /// The services for Pingora's server, in the order in which to add them: the background work, and the admin listener when
@@ -69,13 +74,39 @@ impl BackgroundService for Work {
         drop(fleet);
         ready.notify_ready();
         tokio::select! {
+            () = announce(shared) => {}
             () = resolve::keep(shared, self.reload.generations()) => {}
             () = probe::keep(shared, self.reload.generations()) => {}
             () = self.reload.keep(hangups) => {}
-            () = doors::watch(shared) => {}
             () = stopped(&mut shutdown) => {}
         }
     }
+}
+
+/// Tells `/readyz` once the listeners accept: Pingora does not say when it has opened them, and opens the admin listener
+/// at the same time. Never ends.
+async fn announce(shared: &Shared) {
+    let fleet = shared.fleets.load_full();
+    for address in fleet.snapshot.listeners.iter().map(|listener| listener.address) {
+        while !is_listening(address) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+    drop(fleet);
+    shared.listening.store(true, Ordering::Release);
+    std::future::pending().await
+}
+
+/// Whether someone listens on `address`. A socket that is bound and never listens is refused beside one that listens, and
+/// disturbs nobody; a connection would show up as one that was closed early.
+fn is_listening(address: SocketAddr) -> bool {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let bound = socket.and_then(|socket| {
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)
+    });
+    // With port 0 the kernel has chosen one that nobody here knows.
+    bound.is_err() || address.port() == 0
 }
 
 async fn stopped(shutdown: &mut ShutdownWatch) {

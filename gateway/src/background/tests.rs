@@ -1,6 +1,6 @@
 //! What the tests of this room share: a small site, written as YAML and loaded as the real thing is.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests may panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
 use super::*;
 use crate::config;
@@ -62,8 +62,8 @@ pub(super) fn shared(site: &Site<'_>) -> Shared {
         metrics,
         access_log,
         memory,
-        draining: Arc::default(),
         listening: Arc::new(true.into()),
+        draining: Arc::default(),
     }
 }
 
@@ -90,4 +90,19 @@ async fn the_work_ends_with_the_server() {
     is_ready.changed().await.unwrap();
     stop.send(true).unwrap();
     tokio::time::timeout(Duration::from_secs(20), running).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_listener_is_seen_without_a_connection() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseaddr(true).unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let address = socket.local_addr().unwrap();
+    assert!(!is_listening(address), "it is bound and does not listen yet");
+    let listener = socket.listen(8).unwrap();
+    assert!(is_listening(address));
+    tokio::select! {
+        accepted = listener.accept() => panic!("nobody connects: {accepted:?}"),
+        () = tokio::time::sleep(Duration::from_millis(20)) => {}
+    }
 }

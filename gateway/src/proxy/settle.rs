@@ -26,7 +26,7 @@ pub(super) fn settle(
     now: Moment,
 ) {
     close_attempt(ctx, error, now);
-    let ending = ending(ctx, error);
+    let ending = ending(ctx, error, session.response_written().is_some());
     let usage = ctx.relay.as_ref().and_then(relay::usage);
     let sent = session.downstream_session.body_bytes_sent() as u64;
     let told = Told { ending, usage, sent };
@@ -54,13 +54,15 @@ fn close_attempt(ctx: &mut RequestContext, error: Option<&Error>, now: Moment) {
     classify::finish(ctx, outcome, None, now);
 }
 
-fn ending(ctx: &RequestContext, error: Option<&Error>) -> Ending {
+/// `told`: the client has got a header. Our own deadlines end an attempt as if the client had: after a verdict that it was
+/// told, it has not left.
+fn ending(ctx: &RequestContext, error: Option<&Error>, told: bool) -> Ending {
     let last = ctx.attempts.trail.last().map(|step| step.outcome);
     let client_gone = last == Some(Outcome::ClientGone)
         || error.is_some_and(|e| *e.esource() == ErrorSource::Downstream && last != Some(Outcome::BrokenLate));
     if let Some(verdict) = &ctx.verdict {
         return match verdict {
-            _ if client_gone => Ending::ClientGone,
+            _ if client_gone && !told => Ending::ClientGone,
             Verdict::Denied(_) => Ending::Denied,
             Verdict::Faulted(Fault::AllThrottled { .. }) => Ending::AllThrottled,
             Verdict::Faulted(Fault::DeadlinePassed) => Ending::TimedOut,

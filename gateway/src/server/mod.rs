@@ -207,8 +207,8 @@ impl Parts {
             metrics: Arc::clone(&self.metrics),
             access_log: self.access_log.clone(),
             memory: self.memory.clone(),
-            draining: Arc::clone(&self.draining),
             listening: Arc::default(),
+            draining: Arc::clone(&self.draining),
         };
         let hooks = vec![self.certificates_hook(), self.live_hook()];
         background::services(Reload::new(shared, options.config.clone(), Box::new(environment), hooks))

@@ -122,8 +122,13 @@ impl PoolState {
     /// Backends in service: eligible for a request that has tried nothing, the silent ones included.
     #[must_use]
     pub fn eligible_count(&self, now: Moment) -> usize {
+        usize::try_from(self.eligible_marks(now).count_ones()).unwrap_or(usize::MAX)
+    }
+
+    /// The same as one bit for each backend.
+    pub(super) fn eligible_marks(&self, now: Moment) -> u64 {
         let survey = self.survey(Tried::NONE, now);
-        usize::try_from((survey.eligible | survey.silent).count_ones()).unwrap_or(usize::MAX)
+        survey.eligible | survey.silent
     }
 
     /// The soonest return of a backend that rests.

@@ -2,7 +2,7 @@
 
 use super::backend::BackendState;
 use super::registry::Fleet;
-use super::roster::Member;
+use super::roster::{Member, bit};
 use crate::domain::Moment;
 use crate::policy::eject::Standing;
 use serde::Serialize;
@@ -23,6 +23,8 @@ pub struct BackendReport {
     pub weight: u32,
     /// Operator's switch.
     pub enabled: bool,
+    /// It may take a new request now; after a rest that is over, its trial.
+    pub eligible: bool,
     /// `in_service`, `resting`, `trial`, `silent`, `unhealthy`, `unresolved` or `disabled`.
     pub state: &'static str,
     /// Why it rests.
@@ -57,13 +59,16 @@ impl Fleet {
     pub fn report(&self, now: Moment) -> Vec<BackendReport> {
         let describe = |pool: &super::PoolState| {
             let slow_start = pool.core.selection.slow_start;
-            pool.core.members.iter().map(|member| describe(member, slow_start, now)).collect::<Vec<_>>()
+            let marks = pool.eligible_marks(now);
+            let members = pool.core.members.iter().enumerate();
+            let describe = |(index, member)| describe(member, marks & bit(index) != 0, slow_start, now);
+            members.map(describe).collect::<Vec<_>>()
         };
         self.pools.iter().flat_map(describe).collect()
     }
 }
 
-fn describe(member: &Member, slow_start: Duration, now: Moment) -> BackendReport {
+fn describe(member: &Member, eligible: bool, slow_start: Duration, now: Moment) -> BackendReport {
     let state = &member.state;
     let standing = state.standing(now);
     let (why, until) = match standing {
@@ -79,6 +84,7 @@ fn describe(member: &Member, slow_start: Duration, now: Moment) -> BackendReport
         priority: member.priority,
         weight: member.weight,
         enabled: member.enabled,
+        eligible,
         state: label(member.enabled, state, standing, now),
         why,
         until_ms: until.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),

@@ -28,6 +28,10 @@ async fn readiness_follows_required_pools_and_the_drain() {
     let (status, body) = get(&admin, "/readyz");
     assert_eq!((status, &body["lacking"][0]["pool"]), (503, &Value::from("chat")));
     state.probed(true, None, thresholds, clock::now());
+    admin.shared.listening.store(false, Ordering::Release);
+    let (status, body) = get(&admin, "/readyz");
+    assert_eq!((status, &body["starting"]), (503, &Value::from(true)));
+    admin.shared.listening.store(true, Ordering::Release);
     admin.shared.draining.store(true, Ordering::Release);
     let (status, body) = get(&admin, "/readyz");
     assert_eq!((status, &body["draining"]), (503, &Value::from(true)));
