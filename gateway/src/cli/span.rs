@@ -93,7 +93,8 @@ mod tests {
             assert_eq!(print_span(Duration::from_millis(millis)), text);
         }
         assert_eq!(print_span(Duration::from_secs(3900)), "1h5m");
-        for (bytes, text) in [(0, "0 B"), (1000, "1000 B"), (8192, "8 KiB"), (33_554_432, "32 MiB"), (1 << 30, "1 GiB")] {
+        for (bytes, text) in [(0, "0 B"), (1000, "1000 B"), (8192, "8 KiB"), (33_554_432, "32 MiB"), (1 << 30, "1 GiB")]
+        {
             assert_eq!(print_size(bytes), text);
         }
     }

@@ -141,16 +141,15 @@ fn complaint(kind: Kind, status: StatusCode, body: &[u8]) -> Option<String> {
             Some("a stream ended without [DONE]".to_owned())
         }
         Kind::Stream | Kind::StreamV1 => None,
-        Kind::Chat | Kind::ChatV1 | Kind::Embeddings => serde_json::from_slice::<serde::de::IgnoredAny>(body)
-            .err()
-            .map(|_broken| "an answer is no JSON".to_owned()),
+        Kind::Chat | Kind::ChatV1 | Kind::Embeddings => {
+            serde_json::from_slice::<serde::de::IgnoredAny>(body).err().map(|_broken| "an answer is no JSON".to_owned())
+        }
     }
 }
 
 fn request(kind: Kind, number: u64) -> Request<Full<Bytes>> {
-    let classic = |deployment: &str, call: &str| {
-        format!("/openai/deployments/{deployment}/{call}?api-version={API_VERSION}")
-    };
+    let classic =
+        |deployment: &str, call: &str| format!("/openai/deployments/{deployment}/{call}?api-version={API_VERSION}");
     let messages = format!("\"messages\":[{{\"role\":\"user\",\"content\":\"question {number}\"}}]");
     let (path, body) = match kind {
         Kind::Chat => (classic(CHAT, "chat/completions"), format!("{{{messages}}}")),

@@ -67,23 +67,36 @@ fn lines(scene: &Scene<'_>) -> Vec<Line> {
         (Style::Plain, format!("{:5.1} s of {:?}   ", scene.elapsed.as_secs_f64(), scene.duration)),
         happening(scene),
     ]];
-    let head = format!("{:14} {:BAR$} {:>6} {:>7} {:>6} {:>6}  {}", "region", "", "now/s", "served", "429s", "failed", "state");
+    let head = format!(
+        "{:14} {:BAR$} {:>6} {:>7} {:>6} {:>6} {:>10}  {}",
+        "region", "", "now/s", "served", "429s", "failed", "first byte", "state"
+    );
     lines.push(vec![(Style::Dim, head)]);
     let states = scene.states.iter();
     for (index, (actor, state)) in ACTORS.iter().zip(states).enumerate() {
         let counts = tally.regions.get(index).copied().unwrap_or_default();
         let second = tally.last_second.get(index).copied().unwrap_or(0);
+        let first_byte = state.ttfb_ms.map_or_else(|| "-".to_owned(), |millis| format!("{millis:.0} ms"));
         let cells = usize::try_from(second).unwrap_or(BAR) * BAR / usize::try_from(scene.rate.max(1)).unwrap_or(1);
         lines.push(vec![
             (Style::Plain, format!("{:14} ", actor.region)),
             (Style::Good, format!("{:BAR$}", "█".repeat(cells.min(BAR)))),
-            (Style::Plain, format!(" {second:6} {:7} {:6} {:6}  ", counts.served, counts.throttled, counts.failed)),
+            (
+                Style::Plain,
+                format!(
+                    " {second:6} {:7} {:6} {:6} {first_byte:>10}  ",
+                    counts.served, counts.throttled, counts.failed
+                ),
+            ),
             (style(state), state.words()),
         ]);
     }
     let verdict = if tally.client_errors == 0 { Style::Good } else { Style::Bad };
     lines.push(vec![
-        (Style::Plain, format!("requests {}  attempts {}  failovers {}  ", tally.requests, tally.attempts, tally.failovers)),
+        (
+            Style::Plain,
+            format!("requests {}  attempts {}  failovers {}  ", tally.requests, tally.attempts, tally.failovers),
+        ),
         (verdict, format!("client errors {}  success {:.2} %", tally.client_errors, tally.success())),
         (
             Style::Plain,

@@ -24,7 +24,11 @@ const AFTERPLAY: Duration = Duration::from_secs(35);
 const WIDTH: u16 = 100;
 
 /// Plays and shows the whole story.
-pub(super) async fn play(stage: &Stage, options: &DemoOptions, mut stop: Pin<&mut impl Future<Output = ()>>) -> Verdict {
+pub(super) async fn play(
+    stage: &Stage,
+    options: &DemoOptions,
+    mut stop: Pin<&mut impl Future<Output = ()>>,
+) -> Verdict {
     say(&words::introduction(stage, options.duration, options.rate));
     let load = Load::new(&stage.public.to_string(), options.rate);
     let states = States::default();

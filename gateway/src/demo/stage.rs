@@ -41,7 +41,7 @@ pub enum StageError {
     #[error("the gateway does not start; its log says:\n{0}")]
     Ended(String),
     /// The gateway is not ready in time.
-    #[error("the gateway is not ready after {} s; its log says:\n{0}", READY_LIMIT.as_secs())]
+    #[error("the gateway is not ready in time; its log says:\n{0}")]
     NotReady(String),
 }
 
@@ -140,10 +140,7 @@ fn tail(log: &Path) -> String {
 /// A directory that nobody else can write to.
 fn directory() -> Result<Directory, StageError> {
     let path = std::env::temp_dir().join(format!("tidegate-demo-{:08x}", fastrand::u32(..)));
-    std::fs::DirBuilder::new()
-        .mode(0o700)
-        .create(&path)
-        .map_err(|error| StageError::File(path.clone(), error))?;
+    std::fs::DirBuilder::new().mode(0o700).create(&path).map_err(|error| StageError::File(path.clone(), error))?;
     Ok(Directory(path))
 }
 

@@ -81,9 +81,11 @@ pub(super) fn explain(pool: &Pool, target: &Target<'_>, ask: &Ask, live: Option<
             left.retain(|index| !taken.contains(index));
         }
     }
-    let out = pool.backends.iter().zip(&states).map(|(backend, state)| {
-        line(backend, (why_out(backend, *state, live.is_some()), *state), target, ask)
-    });
+    let out = pool
+        .backends
+        .iter()
+        .zip(&states)
+        .map(|(backend, state)| line(backend, (why_out(backend, *state, live.is_some()), *state), target, ask));
     let mut all: Vec<BackendLine> = lines.into_iter().zip(out).map(|(used, out)| used.unwrap_or(out)).collect();
     all.sort_by_key(|line| (line.rank.unwrap_or(u32::MAX), std::cmp::Reverse(line.weight)));
     all
@@ -200,7 +202,9 @@ impl Round {
             (Standing::Silent, _) => format!("tier {tier}, silent: only when no other is left"),
             (_, 1) if kin > 1 => format!("tier {tier}, equally near (band {})", print_span(band)),
             (_, 1) => format!("tier {tier}, nearest"),
-            _ if best.is_some_and(|best| best < tier) => format!("tier {tier}: after every backend of a tier before it"),
+            _ if best.is_some_and(|best| best < tier) => {
+                format!("tier {tier}: after every backend of a tier before it")
+            }
             _ => format!("tier {tier}, outside the latency band ({})", print_span(band)),
         };
         format!("{standing}; {measured}")

@@ -28,11 +28,19 @@ pub(super) fn explain(snapshot: &Snapshot, pool: &Pool, stream: bool) -> Vec<Lim
         ("headers", format!("{} in {} fields", size(limits.header_size_max), limits.header_count_max)),
         (
             "body",
-            format!("{}, {} for all requests together", print_size(limits.body_size_max), print_size(limits.body_memory_max)),
+            format!(
+                "{}, {} for all requests together",
+                print_size(limits.body_size_max),
+                print_size(limits.body_memory_max)
+            ),
         ),
         (
             "body arrives",
-            format!("within {}, no pause over {}", print_span(limits.body_timeout), print_span(limits.body_idle_timeout)),
+            format!(
+                "within {}, no pause over {}",
+                print_span(limits.body_timeout),
+                print_span(limits.body_idle_timeout)
+            ),
         ),
         ("attempts", format!("{} backend{plural}, each at most once", failover.attempts_max)),
         ("failovers", budget),
@@ -46,10 +54,7 @@ pub(super) fn explain(snapshot: &Snapshot, pool: &Pool, stream: bool) -> Vec<Lim
             ),
         ),
         ("connect", format!("{}, {} with TLS", print_span(timeouts.connect), print_span(timeouts.handshake))),
-        (
-            "answer",
-            format!("no pause over {}, {} in all", print_span(timeouts.idle), print_span(timeouts.total)),
-        ),
+        ("answer", format!("no pause over {}, {} in all", print_span(timeouts.idle), print_span(timeouts.total))),
     ];
     lines.into_iter().map(|(what, limit)| Limit { what, limit }).collect()
 }

@@ -61,11 +61,8 @@ pub(super) fn explain(
 
 /// The first condition that the request does not meet.
 fn against(matcher: &Matcher, host: &str, path: &str, deployment: Option<&str>) -> Option<String> {
-    let every = || Matcher {
-        host: HostMatch::Any,
-        path: PathMatch::Prefix(String::new()),
-        deployment: DeploymentMatch::Any,
-    };
+    let every =
+        || Matcher { host: HostMatch::Any, path: PathMatch::Prefix(String::new()), deployment: DeploymentMatch::Any };
     let meets = |only: Matcher| matches!(route::find([&only], host, path, deployment), Match::Route(_));
     if !meets(Matcher { host: matcher.host.clone(), ..every() }) {
         let asked = if host.is_empty() { "none was given (--host)".to_owned() } else { format!("this is {host}") };

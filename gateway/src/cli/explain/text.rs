@@ -31,7 +31,8 @@ fn write(explanation: &Explanation, out: &mut String) -> std::fmt::Result {
         }
     }
     if let Some(pool) = &explanation.pool {
-        let known = if explanation.live { "as the running gateway sees it" } else { "every backend healthy, nothing measured" };
+        let known =
+            if explanation.live { "as the running gateway sees it" } else { "every backend healthy, nothing measured" };
         writeln!(out, "\npool {pool}: {known}")?;
         backends(&explanation.backends, out)?;
     }
