@@ -13,7 +13,7 @@ Examples:
   tidegate explain --config tidegate.yaml --deployment gpt-4o
   tidegate run --config tidegate.yaml
 
-Signals of `run`: SIGHUP reloads, SIGTERM drains and ends, SIGQUIT hands the listeners to a new process.
+Signals: SIGHUP reloads, SIGTERM drains and ends, SIGQUIT hands over to a new process.
 Exit codes: 0 done, 1 running failed, 2 wrong command line or configuration.";
 
 /// Sends OpenAI traffic to the best regional backend; when that one throttles, fails or hangs, the client gets the next
@@ -128,7 +128,7 @@ pub(super) enum Format {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tidegate simulate --region swedencentral=127.0.0.1:7001 --region francecentral=127.0.0.1:7002
-  tidegate simulate --region eastus2=127.0.0.1:7003 --deployment gpt-4o=standard:100000:600 --first-token 200ms
+  tidegate simulate --region eastus2=127.0.0.1:7003 --deployment gpt-4o=standard:90000:600
   curl -X POST http://127.0.0.1:7001/_sim/faults -d '{\"kind\":\"status\",\"preset\":\"429_tokens\"}'")]
 pub(super) struct Simulate {
     /// A region and where it listens; port 0 takes any free one. May be repeated
@@ -198,7 +198,7 @@ pub(super) struct Demo {
 #[derive(Debug, Args)]
 pub(super) struct Config {
     /// The configuration file
-    #[arg(long = "config", short = 'c', value_name = "FILE", env = "TIDEGATE_CONFIG")]
+    #[arg(id = "config", long, short = 'c', value_name = "FILE", env = "TIDEGATE_CONFIG")]
     pub(super) path: PathBuf,
 }
 

@@ -82,11 +82,11 @@ impl Tally {
                 }
             }
         }
-        if let Some(region) = seen.served_by {
-            if let (Some(counts), Some(now)) = (self.regions.get_mut(region), self.this_second.get_mut(region)) {
-                counts.served += 1;
-                *now += 1;
-            }
+        if let Some(region) = seen.served_by
+            && let (Some(counts), Some(now)) = (self.regions.get_mut(region), self.this_second.get_mut(region))
+        {
+            counts.served += 1;
+            *now += 1;
         }
         match &seen.error {
             Some(error) => {
