@@ -2,10 +2,13 @@
 //!
 //! The rooms, lowest layer first: [`domain`] (nouns) · [`openai`] (the protocol) and [`policy`] (every decision), both
 //! pure · [`config`] (YAML to snapshot) · [`state`] (live memory) and [`telemetry`] (signals) · [`proxy`],
-//! [`background`] and [`simulator`] (I/O). `gateway/ARCHITECTURE.md` has the picture; `tests/house` keeps it true.
+//! [`background`] and [`simulator`] (I/O) · [`server`], [`cli`] and [`demo`] (wiring).
+//! `gateway/ARCHITECTURE.md` has the picture; `tests/house` keeps it true.
 
 pub mod background;
+pub mod cli;
 pub mod config;
+pub mod demo;
 pub mod domain;
 pub mod openai;
 pub mod policy;

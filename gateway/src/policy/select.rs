@@ -94,10 +94,14 @@ impl Candidate {
 
 /// What a tier is compared by: like with like, so only what is known of all its members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Nearness {
+pub enum Nearness {
+    /// Smoothed time to first byte.
     Ttfb,
+    /// Smoothed round trip of probes.
     Rtt,
+    /// Distance from the home region.
     Distance,
+    /// Nothing: all are equally near.
     Unknown,
 }
 
@@ -128,6 +132,14 @@ pub fn choose(candidates: &[Candidate], params: &Selection, draw: u64) -> Option
 #[must_use]
 pub fn nearest(candidates: &[Candidate], params: &Selection) -> u64 {
     band(candidates, best_tier(candidates), params.latency_band)
+}
+
+/// What the best tier of `candidates` is compared by, and the milliseconds of every candidate by that measure: for
+/// explanations.
+#[must_use]
+pub fn comparison(candidates: &[Candidate]) -> (Nearness, Vec<f64>) {
+    let by = comparable(candidates, best_tier(candidates));
+    (by, candidates.iter().map(|candidate| candidate.nearness(by).0).collect())
 }
 
 const fn bit(index: usize) -> u64 {

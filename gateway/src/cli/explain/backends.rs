@@ -1,0 +1,225 @@
+//! In which order a pool's backends would be tried, and why: asks `policy::select` for the nearest of what is left, round
+//! by round. A running gateway also weighs what is in flight, which no explanation can know beforehand.
+
+use super::Ask;
+use super::forward::{self, Forward};
+use crate::cli::span::print_span;
+use crate::config::snapshot::{Backend, Pool};
+use crate::domain::Fault;
+use crate::openai::operation::Target;
+use crate::policy::select::{self, Candidate, Nearness};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// One backend and its place in the order.
+#[derive(Debug, Serialize)]
+pub(super) struct BackendLine {
+    /// Its round, from 1: those of one round share. None: not used.
+    pub(super) rank: Option<u32>,
+    pub(super) backend: String,
+    pub(super) region: String,
+    pub(super) priority: u32,
+    pub(super) weight: u32,
+    /// Percent of its round's attempts.
+    pub(super) share: Option<f64>,
+    pub(super) why: String,
+    /// As `/backends` of the running gateway says.
+    pub(super) state: Option<LiveState>,
+    pub(super) forward: Forward,
+}
+
+/// What we use of a backend in `/backends`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct LiveState {
+    pool: String,
+    backend: String,
+    state: String,
+    why: Option<String>,
+    until_ms: Option<u64>,
+    ttfb_ms: Option<f64>,
+    rtt_ms: Option<f64>,
+    #[serde(default)]
+    in_flight: u32,
+    share: Option<f32>,
+}
+
+/// How much a backend is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Eligible,
+    /// Only when no eligible one is left.
+    Silent,
+    Out,
+}
+
+/// Every backend of the pool, in the order in which a request would try them; those that are not used come last.
+pub(super) fn explain(pool: &Pool, target: &Target<'_>, ask: &Ask, live: Option<&[LiveState]>) -> Vec<BackendLine> {
+    let states: Vec<Option<&LiveState>> = pool.backends.iter().map(|backend| state_of(backend, live)).collect();
+    let standings: Vec<Standing> =
+        pool.backends.iter().zip(&states).map(|(backend, state)| standing(backend, *state, live.is_some())).collect();
+    let mut lines: Vec<Option<BackendLine>> = pool.backends.iter().map(|_| None).collect();
+    let mut rank = 0;
+    for wanted in [Standing::Eligible, Standing::Silent] {
+        let mut left: Vec<usize> =
+            (0..pool.backends.len()).filter(|index| standings.get(*index) == Some(&wanted)).collect();
+        let best = left.iter().filter_map(|index| pool.backends.get(*index)).map(|backend| backend.priority).min();
+        while !left.is_empty() {
+            rank += 1;
+            let round = Round::of(pool, &left, &states);
+            for (at, index) in left.iter().enumerate().filter(|(at, _)| round.takes(*at)) {
+                let Some(backend) = pool.backends.get(*index) else { continue };
+                let state = states.get(*index).copied().flatten();
+                let why = round.why(at, backend, (rank, wanted, best), pool.selection.latency_band);
+                let mut line = line(backend, (why, state), target, ask);
+                (line.rank, line.share) = (Some(rank), round.share(at));
+                if let Some(slot) = lines.get_mut(*index) {
+                    *slot = Some(line);
+                }
+            }
+            let taken: Vec<usize> =
+                left.iter().enumerate().filter(|(at, _)| round.takes(*at)).map(|(_, i)| *i).collect();
+            left.retain(|index| !taken.contains(index));
+        }
+    }
+    let out = pool
+        .backends
+        .iter()
+        .zip(&states)
+        .map(|(backend, state)| line(backend, (why_out(backend, *state, live.is_some()), *state), target, ask));
+    let mut all: Vec<BackendLine> = lines.into_iter().zip(out).map(|(used, out)| used.unwrap_or(out)).collect();
+    all.sort_by_key(|line| (line.rank.unwrap_or(u32::MAX), std::cmp::Reverse(line.weight)));
+    all
+}
+
+/// What the client would be told when no backend may take the request now.
+pub(super) fn refusal(lines: &[BackendLine]) -> Option<Fault> {
+    if lines.iter().any(|line| line.rank.is_some()) {
+        return None;
+    }
+    let resting = |line: &&LiveState| line.why.as_deref() == Some("rate_limited");
+    let soonest = lines.iter().filter_map(|line| line.state.as_ref()).filter(resting).filter_map(|s| s.until_ms).min();
+    Some(match soonest {
+        Some(millis) => Fault::AllThrottled { retry_after: Duration::from_millis(millis) },
+        None => Fault::NoBackend { retry_after: Duration::from_secs(1) },
+    })
+}
+
+fn line(backend: &Backend, (why, state): (String, Option<&LiveState>), target: &Target<'_>, ask: &Ask) -> BackendLine {
+    BackendLine {
+        rank: None,
+        backend: backend.id.backend.to_string(),
+        region: backend.region.to_string(),
+        priority: backend.priority,
+        weight: backend.weight,
+        share: None,
+        why,
+        state: state.cloned(),
+        forward: forward::explain(backend, target, ask),
+    }
+}
+
+fn state_of<'a>(backend: &Backend, live: Option<&'a [LiveState]>) -> Option<&'a LiveState> {
+    live?.iter().find(|one| one.pool == backend.id.pool.as_str() && one.backend == backend.id.backend.as_str())
+}
+
+fn standing(backend: &Backend, state: Option<&LiveState>, live: bool) -> Standing {
+    match state {
+        _ if !backend.enabled => Standing::Out,
+        None if live => Standing::Out,
+        None => Standing::Eligible,
+        Some(known) => match known.state.as_str() {
+            "in_service" | "trial" => Standing::Eligible,
+            "silent" => Standing::Silent,
+            _ => Standing::Out,
+        },
+    }
+}
+
+fn why_out(backend: &Backend, state: Option<&LiveState>, live: bool) -> String {
+    if !backend.enabled {
+        return "not used: `enabled: false`".to_owned();
+    }
+    let Some(state) = state else {
+        return if live { "not used: the running gateway does not know it".to_owned() } else { "not used".to_owned() };
+    };
+    let until = match state.until_ms {
+        Some(0) => ", waiting for its trial".to_owned(),
+        Some(millis) => format!(" for another {}", print_span(Duration::from_millis(millis))),
+        None => String::new(),
+    };
+    let reason = state.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    format!("not used now: {}{reason}{until}", state.state)
+}
+
+/// The backends that are left, and those of them that are next.
+struct Round {
+    candidates: Vec<Candidate>,
+    next: u64,
+    by: Nearness,
+    millis: Vec<f64>,
+}
+
+impl Round {
+    fn of(pool: &Pool, left: &[usize], states: &[Option<&LiveState>]) -> Self {
+        let candidate = |index: &usize| {
+            let backend = pool.backends.get(*index)?;
+            Some(candidate(backend, states.get(*index).copied().flatten()))
+        };
+        let candidates: Vec<Candidate> = left.iter().filter_map(candidate).collect();
+        let next = select::nearest(&candidates, &pool.selection);
+        let (by, millis) = select::comparison(&candidates);
+        Self { candidates, next, by, millis }
+    }
+
+    fn takes(&self, at: usize) -> bool {
+        at < select::CANDIDATES_MAX && self.next & (1 << at) != 0
+    }
+
+    fn members(&self) -> impl Iterator<Item = (usize, &Candidate)> {
+        self.candidates.iter().enumerate().filter(|(at, _)| self.takes(*at))
+    }
+
+    fn share(&self, at: usize) -> Option<f64> {
+        let weight = |candidate: &Candidate| f64::from(candidate.weight) * f64::from(candidate.share);
+        let all: f64 = self.members().map(|(_, candidate)| weight(candidate)).sum();
+        let own = self.candidates.get(at).map(weight)?;
+        Some((own / all * 1000.0).round() / 10.0)
+    }
+
+    fn why(&self, at: usize, backend: &Backend, place: (u32, Standing, Option<u32>), band: Duration) -> String {
+        let (rank, standing, best) = place;
+        let tier = backend.priority;
+        let measured = match (self.by, self.millis.get(at)) {
+            (Nearness::Ttfb, Some(millis)) => format!("first byte {millis:.0} ms"),
+            (Nearness::Rtt, Some(millis)) => format!("round trip {millis:.0} ms"),
+            (Nearness::Distance, Some(millis)) => {
+                format!("{:.0} km from home, about {millis:.0} ms", backend.distance_km.unwrap_or(0.0))
+            }
+            _ => "nothing known about its distance".to_owned(),
+        };
+        let kin = self.members().count();
+        let standing = match (standing, rank) {
+            (Standing::Silent, _) => format!("tier {tier}, silent: only when no other is left"),
+            (_, 1) if kin > 1 => format!("tier {tier}, equally near (band {})", print_span(band)),
+            (_, 1) => format!("tier {tier}, nearest"),
+            _ if best.is_some_and(|best| best < tier) => {
+                format!("tier {tier}: after every backend of a tier before it")
+            }
+            _ => format!("tier {tier}, outside the latency band ({})", print_span(band)),
+        };
+        format!("{standing}; {measured}")
+    }
+}
+
+fn candidate(backend: &Backend, state: Option<&LiveState>) -> Candidate {
+    let span = |millis: f64| Duration::try_from_secs_f64(millis / 1e3).ok();
+    Candidate {
+        priority: backend.priority,
+        weight: backend.weight,
+        share: state.and_then(|state| state.share).unwrap_or(1.0),
+        ttfb: state.and_then(|state| state.ttfb_ms).and_then(span),
+        rtt: state.and_then(|state| state.rtt_ms).and_then(span),
+        distance_km: backend.distance_km,
+        ..Candidate::NEUTRAL
+    }
+}

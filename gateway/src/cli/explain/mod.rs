@@ -1,0 +1,181 @@
+//! `tidegate explain`: what a request would meet. The same decisions as on the path (`policy::route`, `policy::select`),
+//! asked about a request that is never sent.
+
+mod backends;
+mod forward;
+mod limits;
+mod routes;
+mod text;
+
+use super::arguments::{Explain, Format, parse_admin};
+use super::{Failure, failed, invalid, load, print, tell};
+use crate::config::snapshot::Snapshot;
+use crate::demo::http::Client;
+use crate::domain::Denial;
+use crate::openai::facts::FactsProblem;
+use crate::openai::operation::{self, Style, Target};
+use crate::openai::refusal::Refusal;
+use backends::{BackendLine, LiveState};
+use limits::Limit;
+use routes::{Found, RouteLine};
+use serde::Serialize;
+
+/// The request in question.
+#[derive(Clone, Debug, Default)]
+struct Ask {
+    host: String,
+    path: String,
+    query: Option<String>,
+    /// `model` of its body.
+    model: Option<String>,
+    stream: bool,
+}
+
+/// What it would meet.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    request: Asked,
+    routes: Vec<RouteLine>,
+    /// What the client would be told instead of an answer.
+    refusal: Option<Refused>,
+    pool: Option<String>,
+    /// Whether the states of a running gateway were used.
+    live: bool,
+    backends: Vec<BackendLine>,
+    limits: Vec<Limit>,
+}
+
+/// The request, as understood.
+#[derive(Debug, Serialize)]
+struct Asked {
+    host: Option<String>,
+    path: String,
+    operation: &'static str,
+    deployment: Option<String>,
+    stream: bool,
+}
+
+/// A refusal, as the client sees it.
+#[derive(Debug, Serialize)]
+struct Refused {
+    status: u16,
+    code: &'static str,
+    message: String,
+}
+
+/// Explains, in the format asked for.
+pub(super) fn explain(options: &Explain) -> Result<(), Failure> {
+    let (snapshot, warnings) = load(&options.config.path)?;
+    for warning in &warnings {
+        tell(&format!("warning: {warning}"));
+    }
+    let live = options.admin.as_deref().map(live_states).transpose()?;
+    let explanation = build(&snapshot, &ask(options)?, live.as_deref());
+    match options.format {
+        Format::Text => print(&text::render(&explanation)),
+        Format::Json => {
+            let json = serde_json::to_string_pretty(&explanation).map_err(failed)?;
+            print(&format!("{json}\n"));
+        }
+    }
+    if explanation.refusal.is_some() { Err(Failure::Told) } else { Ok(()) }
+}
+
+fn ask(options: &Explain) -> Result<Ask, Failure> {
+    let target = match (&options.path, &options.deployment) {
+        (Some(path), _) => path.clone(),
+        (None, Some(deployment)) => format!("/openai/deployments/{deployment}/chat/completions"),
+        (None, None) => String::new(),
+    };
+    if !target.starts_with('/') {
+        return Err(invalid(format!("tidegate: `{target}` is not a path: it begins with `/`")));
+    }
+    let (path, query) = target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
+    Ok(Ask {
+        host: options.host.clone(),
+        path: path.to_owned(),
+        query: query.map(str::to_owned),
+        model: options.deployment.clone(),
+        stream: options.stream,
+    })
+}
+
+/// Reads `/backends` of a running gateway.
+fn live_states(admin: &str) -> Result<Vec<LiveState>, Failure> {
+    #[derive(serde::Deserialize)]
+    struct Page {
+        backends: Vec<LiveState>,
+    }
+    let address = parse_admin(admin).map_err(|shape| invalid(format!("tidegate: --admin {admin}: {shape}")))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let body = runtime.block_on(Client::new(&address).get("/backends"));
+    let body = body.map_err(|error| failed(format!("cannot read the states from http://{address}: {error}")))?;
+    let page: Page = serde_json::from_slice(&body)
+        .map_err(|error| failed(format!("http://{address}/backends is not a gateway's: {error}")))?;
+    Ok(page.backends)
+}
+
+fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanation {
+    let target = operation::parse(&ask.path);
+    let deployment = target.as_ref().ok().and_then(|target| deployment(target, ask));
+    let mut explanation = Explanation {
+        request: Asked {
+            host: Some(ask.host.clone()).filter(|host| !host.is_empty()),
+            path: ask.path.clone(),
+            operation: target.as_ref().map_or("none", |target| target.operation.label()),
+            deployment: deployment.clone(),
+            stream: ask.stream,
+        },
+        routes: Vec::new(),
+        refusal: None,
+        pool: None,
+        live: live.is_some(),
+        backends: Vec::new(),
+        limits: Vec::new(),
+    };
+    let target = match target.map_err(Denial::from).and_then(|target| complete(target, ask)) {
+        Ok(target) => target,
+        Err(denial) => {
+            explanation.refusal = Some(Refused::from(&Refusal::from(&denial)));
+            return explanation;
+        }
+    };
+    let (lines, found) = routes::explain(snapshot, &ask.host, &ask.path, deployment.as_deref());
+    explanation.routes = lines;
+    match found {
+        Found::Refused(denial) => explanation.refusal = Some(Refused::from(&Refusal::from(&denial))),
+        Found::Pool(index) => {
+            let Some(pool) = snapshot.pools.get(index) else { return explanation };
+            explanation.pool = Some(pool.name.to_string());
+            explanation.backends = backends::explain(pool, &target, ask, live);
+            explanation.limits = limits::explain(snapshot, pool, ask.stream);
+            explanation.refusal = backends::refusal(&explanation.backends).map(|fault| (&Refusal::from(&fault)).into());
+        }
+    }
+    explanation
+}
+
+/// The deployment a request names: in its path, in its body, in its query.
+fn deployment(target: &Target<'_>, ask: &Ask) -> Option<String> {
+    let in_path = target.deployment.as_deref().or(ask.model.as_deref()).map(str::to_owned);
+    in_path.or_else(|| {
+        operation::deployment_in_query(target.operation, ask.query.as_deref()).map(std::borrow::Cow::into_owned)
+    })
+}
+
+/// A call whose deployment is in the body needs one there.
+fn complete<'a>(target: Target<'a>, ask: &Ask) -> Result<Target<'a>, Denial> {
+    if target.style == Style::V1 && target.operation.model_in_body() && ask.model.is_none() {
+        return Err(FactsProblem::MODEL_MISSING.into());
+    }
+    Ok(target)
+}
+
+impl From<&Refusal> for Refused {
+    fn from(refusal: &Refusal) -> Self {
+        Self { status: refusal.status, code: refusal.code, message: refusal.message.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! An explanation as people read it.
+
+use super::Explanation;
+use super::backends::BackendLine;
+use std::fmt::Write;
+
+/// The whole explanation.
+pub(super) fn render(explanation: &Explanation) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write(explanation, &mut out);
+    out
+}
+
+fn write(explanation: &Explanation, out: &mut String) -> std::fmt::Result {
+    let request = &explanation.request;
+    write!(out, "{} ({}", request.path, request.operation)?;
+    if let Some(host) = &request.host {
+        write!(out, ", host {host}")?;
+    }
+    if let Some(deployment) = &request.deployment {
+        write!(out, ", deployment {deployment}")?;
+    }
+    writeln!(out, "{})", if request.stream { ", stream" } else { "" })?;
+    if !explanation.routes.is_empty() {
+        writeln!(out, "\nroutes, most specific first")?;
+        let width = explanation.routes.iter().map(|line| line.route.len()).max().unwrap_or(0);
+        for line in &explanation.routes {
+            let mark = if line.chosen { '>' } else { ' ' };
+            writeln!(out, "{mark} {:width$}  {}", line.route, line.why)?;
+        }
+    }
+    if let Some(pool) = &explanation.pool {
+        let known =
+            if explanation.live { "as the running gateway sees it" } else { "every backend healthy, nothing measured" };
+        writeln!(out, "\npool {pool}: {known}")?;
+        backends(&explanation.backends, out)?;
+    }
+    if let Some(refusal) = &explanation.refusal {
+        writeln!(out, "\nrefused: {} {}: {}", refusal.status, refusal.code, refusal.message)?;
+    }
+    if !explanation.limits.is_empty() {
+        writeln!(out, "\nlimits")?;
+        let width = explanation.limits.iter().map(|limit| limit.what.len()).max().unwrap_or(0);
+        for limit in &explanation.limits {
+            writeln!(out, "  {:width$}  {}", limit.what, limit.limit)?;
+        }
+    }
+    Ok(())
+}
+
+fn backends(lines: &[BackendLine], out: &mut String) -> std::fmt::Result {
+    let name = lines.iter().map(|line| line.backend.len()).max().unwrap_or(0);
+    let region = lines.iter().map(|line| line.region.len()).max().unwrap_or(0);
+    for line in lines {
+        let rank = line.rank.map_or_else(|| " -".to_owned(), |rank| format!("{rank}."));
+        let share = line.share.map_or_else(|| "      ".to_owned(), |share| format!("{share:>4.0} %"));
+        writeln!(out, "{rank} {:name$}  {:region$}  {share}  {}", line.backend, line.region, line.why)?;
+        if line.rank.is_some() {
+            writeln!(out, "   POST {}", line.forward.url)?;
+            if let Some(model) = &line.forward.model {
+                writeln!(out, "   body model: {model}")?;
+            }
+            writeln!(out, "   {}", line.forward.headers.join(", "))?;
+        }
+    }
+    Ok(())
+}
