@@ -96,6 +96,12 @@ impl Gateway {
         self.client(Proto::H1).ask(ask).await
     }
 
+    /// The admin listener.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.ports.admin.address()
+    }
+
     /// `GET` of the admin listener.
     pub async fn admin(&self, path: &str) -> Answer {
         Client::new(self.ports.admin.address(), Proto::H1).ask(&Ask::new("GET", path)).await

@@ -28,30 +28,41 @@ Exit codes: 0 done, 1 running failed, 2 wrong command line or configuration.";
     disable_help_subcommand = true
 )]
 pub(super) struct Arguments {
+    /// What to do.
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Run the gateway
+    /// Run the gateway until a signal ends it
+    ///
+    /// SIGHUP reads the configuration again (a bad file changes nothing), SIGTERM drains and ends, SIGQUIT hands the
+    /// listeners to a process started with --upgrade. The process log goes to standard error; RUST_LOG filters it.
     Run(Run),
-    /// Check a configuration and tell all its problems
+    /// Check a configuration: every problem at once, with file, line, column and a suggestion
     Check(Check),
-    /// Explain which route, pool and backends a request would meet
+    /// Explain which route, pool and backends a request would meet, and why
+    ///
+    /// Tells the route and why not the others, the pool, the backends in the order in which they would be tried, what each
+    /// would be sent, and the limits on the way. Without --admin every backend counts as healthy and unmeasured; with it the
+    /// states of a running gateway are used. The request itself is never sent. Exit code 1 when it would be refused.
     Explain(Explain),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Run simulated Azure OpenAI regions
+    ///
+    /// Quotas, 429s with Azure's headers, streams, and faults on demand: over HTTP on the region's own port under /_sim/, or
+    /// by a script at set times.
     Simulate(Simulate),
-    /// See it work: a gateway, three simulated regions, a load, and a region that fails
+    /// See it work, without Azure: a gateway, three simulated regions, and one that fails
+    ///
+    /// The regions differ in latency and quota; a steady mixed load runs; one region goes dark and comes back, another runs
+    /// into its quota. No client notices: exit code 1 when one saw an error.
     Demo(Demo),
 }
 
-/// Run the gateway until a signal ends it.
-///
-/// SIGHUP reads the configuration again (a bad file changes nothing), SIGTERM drains and ends, SIGQUIT hands the listeners
-/// to a process started with --upgrade. The process log goes to standard error; RUST_LOG filters it.
+/// Words of `run`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tidegate run --config /etc/tidegate/tidegate.yaml
@@ -67,7 +78,7 @@ pub(super) struct Run {
     pub(super) until_stdin_closes: bool,
 }
 
-/// Check a configuration: every problem at once, with file, line, column and a suggestion.
+/// Words of `check`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tidegate check --config tidegate.yaml
@@ -80,11 +91,7 @@ pub(super) struct Check {
     pub(super) print: bool,
 }
 
-/// Explain what a request would meet: its route and why not the others, its pool, the backends in the order in which they
-/// would be tried and why, what each would be sent, and the limits on the way.
-///
-/// Without --admin nothing is asked and nothing is sent: every backend counts as healthy and unmeasured. With --admin the
-/// live states of a running gateway are used. Exit code 1 when the request would be refused.
+/// Words of `explain`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tidegate explain --config tidegate.yaml --deployment gpt-4o
@@ -96,9 +103,9 @@ pub(super) struct Explain {
     /// Path of the request, with or without query [default: the chat path of the deployment]
     #[arg(long, value_name = "PATH", required_unless_present = "deployment")]
     pub(super) path: Option<String>,
-    /// Host of the request
-    #[arg(long, value_name = "HOST", default_value = "")]
-    pub(super) host: String,
+    /// Host of the request [default: none, which only routes for every host take]
+    #[arg(long, value_name = "HOST")]
+    pub(super) host: Option<String>,
     /// Deployment that the request names: in its path, or as `model` in its body
     #[arg(long, visible_alias = "model", value_name = "NAME")]
     pub(super) deployment: Option<String>,
@@ -122,9 +129,7 @@ pub(super) enum Format {
     Json,
 }
 
-/// Run simulated Azure OpenAI regions: quotas, 429s with Azure's headers, streams, and faults on demand.
-///
-/// Faults are put in force over HTTP, on the region's own port under /_sim/, or by a script at set times.
+/// Words of `simulate`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tidegate simulate --region swedencentral=127.0.0.1:7001 --region francecentral=127.0.0.1:7002
@@ -170,10 +175,7 @@ pub(super) struct Simulate {
     pub(super) duration: Option<Duration>,
 }
 
-/// See it work, without Azure: the gateway in front of three simulated regions with different latency and quota, under a
-/// steady mixed load. One region goes dark and comes back; another runs into its quota. No client notices.
-///
-/// Exit code 1 when a client saw an error.
+/// Words of `demo`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tidegate demo

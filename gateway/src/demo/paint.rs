@@ -143,7 +143,7 @@ mod tests {
         let (text, drawn) = picture(&scene, 40, false, 0);
         assert_eq!(drawn, text.lines().count());
         assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
-        assert!(!text.contains('\x1b') && text.starts_with("  3.0 s of 8s   swedencentral is dark since"), "{text}");
+        assert!(!text.contains('\x1b') && text.starts_with("  3.0 s of 8s   swedencentral is dark si\n"), "{text}");
         let (again, _) = picture(&scene, 40, true, drawn);
         assert!(again.starts_with("\x1b[6A\x1b[J") && again.contains("\x1b[31m"), "{again:?}");
     }

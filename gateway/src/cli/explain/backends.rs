@@ -52,43 +52,64 @@ enum Standing {
     Out,
 }
 
+/// A backend's place in the order.
+struct Place {
+    rank: u32,
+    share: Option<f64>,
+    why: String,
+}
+
 /// Every backend of the pool, in the order in which a request would try them; those that are not used come last.
 pub(super) fn explain(pool: &Pool, target: &Target<'_>, ask: &Ask, live: Option<&[LiveState]>) -> Vec<BackendLine> {
     let states: Vec<Option<&LiveState>> = pool.backends.iter().map(|backend| state_of(backend, live)).collect();
+    let places = places(pool, &states, live.is_some());
+    let lines = pool.backends.iter().zip(&states).zip(places).map(|((backend, state), place)| {
+        let (rank, share, why) = match place {
+            Some(place) => (Some(place.rank), place.share, place.why),
+            None => (None, None, why_out(backend, *state, live.is_some())),
+        };
+        BackendLine {
+            rank,
+            backend: backend.id.backend.to_string(),
+            region: backend.region.to_string(),
+            priority: backend.priority,
+            weight: backend.weight,
+            share,
+            why,
+            state: state.cloned(),
+            forward: forward::explain(backend, target, ask),
+        }
+    });
+    let mut lines: Vec<BackendLine> = lines.collect();
+    lines.sort_by_key(|line| (line.rank.unwrap_or(u32::MAX), std::cmp::Reverse(line.weight)));
+    lines
+}
+
+/// The place of each backend, round by round: the nearest of the best tier, then the same of what is left.
+fn places(pool: &Pool, states: &[Option<&LiveState>], live: bool) -> Vec<Option<Place>> {
     let standings: Vec<Standing> =
-        pool.backends.iter().zip(&states).map(|(backend, state)| standing(backend, *state, live.is_some())).collect();
-    let mut lines: Vec<Option<BackendLine>> = pool.backends.iter().map(|_| None).collect();
+        pool.backends.iter().zip(states).map(|(backend, state)| standing(backend, *state, live)).collect();
+    let mut places: Vec<Option<Place>> = pool.backends.iter().map(|_| None).collect();
     let mut rank = 0;
     for wanted in [Standing::Eligible, Standing::Silent] {
-        let mut left: Vec<usize> =
-            (0..pool.backends.len()).filter(|index| standings.get(*index) == Some(&wanted)).collect();
-        let best = left.iter().filter_map(|index| pool.backends.get(*index)).map(|backend| backend.priority).min();
+        let standing = |index: &usize| standings.get(*index) == Some(&wanted);
+        let mut left: Vec<usize> = (0..pool.backends.len()).filter(standing).collect();
+        let mut tier = None;
         while !left.is_empty() {
             rank += 1;
-            let round = Round::of(pool, &left, &states);
-            for (at, index) in left.iter().enumerate().filter(|(at, _)| round.takes(*at)) {
-                let Some(backend) = pool.backends.get(*index) else { continue };
-                let state = states.get(*index).copied().flatten();
-                let why = round.why(at, backend, (rank, wanted, best), pool.selection.latency_band);
-                let mut line = line(backend, (why, state), target, ask);
-                (line.rank, line.share) = (Some(rank), round.share(at));
-                if let Some(slot) = lines.get_mut(*index) {
-                    *slot = Some(line);
-                }
+            let round = Round::of(pool, &left, states);
+            let (next, rest): (Vec<_>, Vec<_>) = left.into_iter().enumerate().partition(|(at, _)| round.takes(*at));
+            for (at, index) in next {
+                let (Some(backend), Some(place)) = (pool.backends.get(index), places.get_mut(index)) else { continue };
+                let again = tier == Some(backend.priority);
+                let why = round.why(at, backend, (rank, wanted, again), pool.selection.latency_band);
+                *place = Some(Place { rank, share: round.share(at), why });
             }
-            let taken: Vec<usize> =
-                left.iter().enumerate().filter(|(at, _)| round.takes(*at)).map(|(_, i)| *i).collect();
-            left.retain(|index| !taken.contains(index));
+            tier = round.tier();
+            left = rest.into_iter().map(|(_, index)| index).collect();
         }
     }
-    let out = pool
-        .backends
-        .iter()
-        .zip(&states)
-        .map(|(backend, state)| line(backend, (why_out(backend, *state, live.is_some()), *state), target, ask));
-    let mut all: Vec<BackendLine> = lines.into_iter().zip(out).map(|(used, out)| used.unwrap_or(out)).collect();
-    all.sort_by_key(|line| (line.rank.unwrap_or(u32::MAX), std::cmp::Reverse(line.weight)));
-    all
+    places
 }
 
 /// What the client would be told when no backend may take the request now.
@@ -102,20 +123,6 @@ pub(super) fn refusal(lines: &[BackendLine]) -> Option<Fault> {
         Some(millis) => Fault::AllThrottled { retry_after: Duration::from_millis(millis) },
         None => Fault::NoBackend { retry_after: Duration::from_secs(1) },
     })
-}
-
-fn line(backend: &Backend, (why, state): (String, Option<&LiveState>), target: &Target<'_>, ask: &Ask) -> BackendLine {
-    BackendLine {
-        rank: None,
-        backend: backend.id.backend.to_string(),
-        region: backend.region.to_string(),
-        priority: backend.priority,
-        weight: backend.weight,
-        share: None,
-        why,
-        state: state.cloned(),
-        forward: forward::explain(backend, target, ask),
-    }
 }
 
 fn state_of<'a>(backend: &Backend, live: Option<&'a [LiveState]>) -> Option<&'a LiveState> {
@@ -186,8 +193,13 @@ impl Round {
         Some((own / all * 1000.0).round() / 10.0)
     }
 
-    fn why(&self, at: usize, backend: &Backend, place: (u32, Standing, Option<u32>), band: Duration) -> String {
-        let (rank, standing, best) = place;
+    fn tier(&self) -> Option<u32> {
+        self.members().map(|(_, candidate)| candidate.priority).next()
+    }
+
+    /// `again`: the round before was of the same tier.
+    fn why(&self, at: usize, backend: &Backend, place: (u32, Standing, bool), band: Duration) -> String {
+        let (rank, standing, again) = place;
         let tier = backend.priority;
         let measured = match (self.by, self.millis.get(at)) {
             (Nearness::Ttfb, Some(millis)) => format!("first byte {millis:.0} ms"),
@@ -202,10 +214,8 @@ impl Round {
             (Standing::Silent, _) => format!("tier {tier}, silent: only when no other is left"),
             (_, 1) if kin > 1 => format!("tier {tier}, equally near (band {})", print_span(band)),
             (_, 1) => format!("tier {tier}, nearest"),
-            _ if best.is_some_and(|best| best < tier) => {
-                format!("tier {tier}: after every backend of a tier before it")
-            }
-            _ => format!("tier {tier}, outside the latency band ({})", print_span(band)),
+            _ if again => format!("tier {tier}, outside the latency band ({})", print_span(band)),
+            _ => format!("tier {tier}: after every backend of a tier before it"),
         };
         format!("{standing}; {measured}")
     }

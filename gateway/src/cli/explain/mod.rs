@@ -92,7 +92,7 @@ fn ask(options: &Explain) -> Result<Ask, Failure> {
     }
     let (path, query) = target.split_once('?').map_or((target.as_str(), None), |(path, query)| (path, Some(query)));
     Ok(Ask {
-        host: options.host.clone(),
+        host: options.host.clone().unwrap_or_default(),
         path: path.to_owned(),
         query: query.map(str::to_owned),
         model: options.deployment.clone(),

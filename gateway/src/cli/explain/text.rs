@@ -54,7 +54,9 @@ fn backends(lines: &[BackendLine], out: &mut String) -> std::fmt::Result {
     let region = lines.iter().map(|line| line.region.len()).max().unwrap_or(0);
     for line in lines {
         let rank = line.rank.map_or_else(|| " -".to_owned(), |rank| format!("{rank}."));
-        let share = line.share.map_or_else(|| "      ".to_owned(), |share| format!("{share:>4.0} %"));
+        // Of a later round only what is shared says anything.
+        let share = line.share.filter(|share| line.rank == Some(1) || *share < 100.0);
+        let share = share.map_or_else(|| "      ".to_owned(), |share| format!("{share:>4.0} %"));
         writeln!(out, "{rank} {:name$}  {:region$}  {share}  {}", line.backend, line.region, line.why)?;
         if line.rank.is_some() {
             writeln!(out, "   POST {}", line.forward.url)?;
@@ -63,6 +65,9 @@ fn backends(lines: &[BackendLine], out: &mut String) -> std::fmt::Result {
             }
             writeln!(out, "   {}", line.forward.headers.join(", "))?;
         }
+    }
+    if lines.iter().any(|line| line.rank.is_some()) {
+        writeln!(out, "   each also gets x-request-id and x-forwarded-*, and none the client's credential")?;
     }
     Ok(())
 }
