@@ -176,7 +176,8 @@ async fn chunked_json_that_breaks_is_cut_without_an_event() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn backends_that_break_late_are_ejected_like_others_that_fail() {
     let (a, b) = regions().await;
-    let gateway = ladder(&a, &b).pool("ejection: { failures: 0, base: 60s, failure_share: 50%, attempts_min: 3 }").start().await;
+    let gateway =
+        ladder(&a, &b).pool("ejection: { failures: 0, base: 60s, failure_share: 50%, attempts_min: 3 }").start().await;
     a.fault(FaultRule::new(FaultKind::ResetAfter { chunks: 5 }));
     for _ in 0..3 {
         let _ = gateway.client(Proto::H1).open(&stream(50, ms(2))).await.events().rest().await;

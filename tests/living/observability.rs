@@ -1,8 +1,9 @@
 //! What operators see: admin pages, metrics with closed labels, one access log line per request, a quiet process log.
 
 use crate::common::{A, answer_of, begun, is_ok, ladder, ms, paced, regions, secs, single, stream};
-use harness::{Ask, Gateway, Metrics, Proto, Setup, Sim, eventually, workspace_file};
+use harness::{Ask, Authority, Gateway, Metrics, Proto, Raw, Setup, Sim, eventually, workspace_file};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use tidegate::simulator::{FaultKind, FaultRule};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -286,7 +287,7 @@ async fn a_line_has_every_field_of_the_runbook() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_per_request_is_in_the_process_log() {
     let (a, b) = regions().await;
-    let gateway = watched(&a, &b).start().await;
+    let gateway = watched(&a, &b).tls(&Arc::new(Authority::new())).start().await;
     for _ in 0..5 {
         gateway.ask(&Ask::chat("gpt")).await;
     }
@@ -298,6 +299,24 @@ async fn nothing_per_request_is_in_the_process_log() {
     for _ in 0..20 {
         drop(begun(gateway.client(Proto::H1).open(&stream(5000, ms(5))).await).await);
     }
+    for _ in 0..20 {
+        // No TLS, no HTTP, half a request, and connections to the backend that it closed meanwhile.
+        for (address, bytes) in [
+            (gateway.secure(), "GET / HTTP/1.1\r\n\r\n"),
+            (gateway.secure(), ""),
+            (gateway.address(), "\x16\x03\x01 this is no HTTP\r\n\r\n"),
+            (gateway.address(), "POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\n{"),
+            (gateway.address(), "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n no frames"),
+        ] {
+            Raw::connect(address).await.send(bytes).await;
+        }
+        gateway.ask(&Ask::chat("gpt")).await;
+        a.end_connections();
+        a.fault(FaultRule::new(FaultKind::ResetBeforeHeaders {}).times(1));
+        gateway.ask(&Ask::chat("gpt")).await;
+    }
+    a.refuse();
+    gateway.ask(&Ask::chat("gpt")).await;
     crate::common::until_idle(&gateway).await;
     let log = gateway.log();
     assert_eq!(&log[before..], "", "requests have the access log");

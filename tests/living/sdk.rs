@@ -59,9 +59,11 @@ impl Sdk {
 }
 
 fn setup(a: &Sim, b: &Sim) -> Setup {
-    ladder(a, b).pool("ejection: { failures: 0, failure_share: 0%, advised_default: 100ms, advised_max: 100ms, jitter: 0% }").pool(
-        "failover: { first_byte_timeout: 400ms, stream_first_byte_timeout: 400ms, budget: 100%, budget_min: 1000 }",
-    )
+    ladder(a, b)
+        .pool("ejection: { failures: 0, failure_share: 0%, advised_default: 100ms, advised_max: 100ms, jitter: 0% }")
+        .pool(
+            "failover: { first_byte_timeout: 400ms, stream_first_byte_timeout: 400ms, budget: 100%, budget_min: 1000 }",
+        )
 }
 
 /// The access log's records of the SDK since `from`, once there are `count`.
@@ -85,7 +87,9 @@ async fn all_served(gateway: &Gateway, sdk: &mut Sdk, region: &str, attempts: us
         let records = http_calls(gateway, from, count).await;
         assert_eq!(records.len(), count, "{call}: the SDK repeated what the gateway had to do: {records:#?}");
         for record in records {
-            assert_eq!(record["attempts"].as_array().map(Vec::len), Some(attempts), "{call}: {record}");
+            let tried = record["attempts"].as_array().map_or(0, Vec::len);
+            // Of several at once only one may try a backend that has yet to prove itself.
+            assert!(tried == attempts || (call == ASYNC && tried < attempts), "{call}: {record}");
             let zero = (record["sdk_retry_count"].as_u64(), record["status"].as_u64());
             assert_eq!(zero, (Some(0), Some(200)), "{call}: {record}");
             assert!(record["user_agent"].as_str().is_some_and(|agent| agent.contains("OpenAI/Python")), "{record}");

@@ -28,7 +28,7 @@ fn setup(a: &Sim, b: &Sim, levels: &str) -> Setup {
         .env("B_KEY", canary("the backend's key from the environment"))
         .file("a.key", canary("the backend's key from a file"))
         .file("header.key", canary("the backend's secret header"))
-        .pool("ejection: { failures: 0, failure_share: 0%, misconfigured: 50ms, jitter: 0% }")
+        .pool("ejection: { failures: 0, failure_share: 0%, misconfigured: 50ms, base: 50ms, max: 50ms, jitter: 0% }")
         .pool("failover: { deadline: 600ms, first_byte_timeout: 250ms, stream_first_byte_timeout: 250ms }")
         .pool("probe: { interval: 300ms, http: { path: /openai/v1/models, credential: true } }")
         .backend("a", a, "priority: 1, auth: { api_key: { file: a.key } }")

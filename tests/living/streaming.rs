@@ -186,7 +186,10 @@ fn usage_of(text: &str) -> serde_json::Value {
 async fn absent_or_absurd_usage_is_no_usage() {
     let a = Sim::start("swedencentral").await;
     let gateway = single(&a).start().await;
-    let silent = Ask::json(&stream(1, ms(0)).path, r#"{"model":"gpt","stream":true,"messages":[{"role":"user","content":"hi"}]}"#);
+    let silent = Ask::json(
+        &stream(1, ms(0)).path,
+        r#"{"model":"gpt","stream":true,"messages":[{"role":"user","content":"hi"}]}"#,
+    );
     is_ok(&gateway.ask(&silent).await);
     assert!(gateway.record(&silent.id).await.get("tokens").is_none());
     a.fault(FaultRule::new(FaultKind::BadUsage {}));
