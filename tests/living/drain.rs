@@ -183,7 +183,7 @@ async fn a_reload_during_the_drain_does_no_harm() {
         tokio::time::sleep(ms(150)).await;
     }
     let (rest, end) = events.rest().await;
-    assert_eq!((rest.iter().filter_map(index).last(), end), (Some(100), End::Whole));
+    assert_eq!((rest.iter().filter_map(index).next_back(), end), (Some(100), End::Whole));
     exits_well(&mut gateway, since, secs(10)).await;
 }
 

@@ -82,7 +82,7 @@ async fn one_stream_that_leaves_does_not_disturb_its_connection() {
     drop(begun(client.open(&stream(5000, ms(10))).await).await);
     until_aborted(&a, 1, Instant::now()).await;
     let (events, _) = staying.rest().await;
-    assert_eq!(events.iter().filter_map(crate::common::index).last(), Some(60));
+    assert_eq!(events.iter().filter_map(crate::common::index).next_back(), Some(60));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

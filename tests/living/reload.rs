@@ -265,7 +265,7 @@ async fn certificates_are_read_again_without_a_restart() {
     }
     is_ok(&lasting.ask(&Ask::chat("gpt")).await);
     let (events, _) = running.rest().await;
-    assert_eq!(events.iter().filter_map(crate::common::index).last(), Some(80));
+    assert_eq!(events.iter().filter_map(crate::common::index).next_back(), Some(80));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

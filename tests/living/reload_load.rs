@@ -27,7 +27,7 @@ async fn all_whole(mut streams: JoinSet<(Vec<Event>, End)>) -> usize {
     let mut count = 0;
     while let Some(done) = streams.join_next().await {
         let (events, end) = done.expect("no panic");
-        let last = events.iter().filter_map(index).last();
+        let last = events.iter().filter_map(index).next_back();
         assert_eq!((last, end), (Some(TOKENS), End::Whole), "{:?}", events.last());
         crate::common::is_whole(&events, TOKENS);
         count += 1;

@@ -179,7 +179,7 @@ async fn usage_is_read_on_the_fly_into_log_and_metric() {
 fn usage_of(text: &str) -> serde_json::Value {
     let documents = text.lines().map(|line| line.strip_prefix("data: ").unwrap_or(line));
     let usages = documents.filter_map(|json| serde_json::from_str::<serde_json::Value>(json).ok());
-    usages.map(|json| json["usage"].clone()).filter(serde_json::Value::is_object).last().expect("a usage")
+    usages.map(|json| json["usage"].clone()).rfind(serde_json::Value::is_object).expect("a usage")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,7 +34,7 @@ async fn load_an_upgrade_fails_none_of_two_thousand_requests() {
     assert!(requests >= 2050, "{requests} requests");
     while let Some(done) = streams.join_next().await {
         let (events, end) = done.expect("no panic");
-        assert_eq!((events.iter().filter_map(index).last(), end), (Some(TOKENS), End::Whole));
+        assert_eq!((events.iter().filter_map(index).next_back(), end), (Some(TOKENS), End::Whole));
     }
     // The new one serves by itself, with its own admin listener, and ends as well as the old one.
     let ask = Ask::chat("gpt");

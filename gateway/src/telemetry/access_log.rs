@@ -135,7 +135,7 @@ pub fn trace_id(traceparent: &str) -> Option<&str> {
     (id.len() == 32 && id.bytes().all(is_hex) && id.bytes().any(|byte| byte != b'0')).then_some(id)
 }
 
-/// The open log; clones share it. Cheap to call from any thread; [`Sink`] says what happens when the disk is slow or full.
+/// The open log; clones share it. Cheap to call from any thread; `Sink` says what happens when the disk is slow or full.
 #[derive(Clone, Debug)]
 pub struct AccessLog(Arc<Inner>);
 
