@@ -3,12 +3,14 @@
 
 use super::clock::Timestamp;
 use env_logger::{Builder, Target};
-use log::Record;
+use log::{Level, Record};
 use std::io::{self, Write};
 
-/// What is logged unless the operator says otherwise. Pingora reports every failed request and handshake by itself, at
-/// `error` and `warn`: a flood under attack, and already in the access log.
-pub const FILTER: &str = "info,pingora_core=warn,pingora_proxy=error,pingora_load_balancing=warn";
+/// What is logged unless the operator says otherwise. Pingora reports every failed request, connection and handshake by
+/// itself, at `error` and `warn`: a flood under attack. Requests are in the access log, attempts in metrics; of Pingora only
+/// the server's own life is left.
+pub const FILTER: &str = "info,pingora_core=off,pingora_core::server=warn,pingora_core::services=warn,\
+    pingora_core::services::listening=off,pingora_proxy=off,pingora_load_balancing=warn";
 
 /// Starts the process log. `filter` is what the operator gave in `RUST_LOG`; [`FILTER`] when absent or empty. A second call
 /// changes nothing.
@@ -21,6 +23,10 @@ pub fn start(filter: Option<&str>) {
 }
 
 fn write_line(out: &mut impl Write, record: &Record<'_>) -> io::Result<()> {
+    if record.level() > Level::Info && !record.target().starts_with("tidegate") {
+        // Libraries print request headers there, credentials among them.
+        return Ok(());
+    }
     let target = record.target().strip_prefix("tidegate::").unwrap_or(record.target());
     let message = escape(&record.args().to_string());
     writeln!(out, "{} {:<5} {target}: {message}", Timestamp::now(), record.level())
@@ -55,9 +61,24 @@ mod tests {
         let mut line = Vec::new();
         let arguments = format_args!("three pools");
         let record =
-            Record::builder().level(log::Level::Warn).target("tidegate::background::reload").args(arguments).build();
+            Record::builder().level(Level::Warn).target("tidegate::background::reload").args(arguments).build();
         write_line(&mut line, &record).unwrap();
         let line = String::from_utf8(line).unwrap();
         assert!(line.ends_with("Z WARN  background::reload: three pools\n"), "{line}");
+    }
+
+    #[test]
+    fn libraries_say_nothing_below_info() {
+        for (target, level, said) in [
+            ("pingora_proxy::proxy_h1", Level::Debug, false),
+            ("h2", Level::Trace, false),
+            ("pingora_core", Level::Info, true),
+            ("tidegate::proxy", Level::Trace, true),
+        ] {
+            let mut line = Vec::new();
+            let record = Record::builder().level(level).target(target).args(format_args!("x")).build();
+            write_line(&mut line, &record).unwrap();
+            assert_eq!(!line.is_empty(), said, "{target} {level}");
+        }
     }
 }
