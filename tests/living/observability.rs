@@ -61,6 +61,7 @@ async fn backends_tells_who_is_out_why_and_until_when() {
     a.throttle(secs(30));
     // Only times that compare are measured: those of streams.
     is_ok(&gateway.ask(&stream(2, ms(0))).await);
+    crate::common::until_idle(&gateway).await;
     let page = gateway.backends().await;
     let text = page.to_string();
     let list = backends(&page);

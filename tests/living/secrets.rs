@@ -28,9 +28,9 @@ fn setup(a: &Sim, b: &Sim, levels: &str) -> Setup {
         .env("B_KEY", canary("the backend's key from the environment"))
         .file("a.key", canary("the backend's key from a file"))
         .file("header.key", canary("the backend's secret header"))
-        .pool("ejection: { failures: 0, failure_share: 0%, misconfigured: 50ms, base: 50ms, max: 50ms, jitter: 0% }")
+        .pool("ejection: { failures: 0, failure_share: 0%, misconfigured: 50ms, base: 50ms, max: 50ms, jitter: 0%, advised_default: 1s, advised_max: 1s }")
         .pool("failover: { deadline: 600ms, first_byte_timeout: 250ms, stream_first_byte_timeout: 250ms }")
-        .pool("probe: { interval: 300ms, http: { path: /openai/v1/models, credential: true } }")
+        .pool("probe: { interval: 300ms, unhealthy_after: 100, http: { path: /openai/v1/models, credential: true } }")
         .backend("a", a, "priority: 1, auth: { api_key: { file: a.key } }")
         .backend("b", b, "priority: 2, auth: { bearer: { env: B_KEY } }, headers: { x-gate: { file: header.key } }")
 }
@@ -76,13 +76,13 @@ async fn through_every_end(gateway: &Gateway, a: &Sim, b: &Sim) -> String {
         Some(FaultRule::preset("429_tokens")),
     ];
     for fault in faults {
-        for sim in [a, b] {
-            sim.clear();
-            fault.iter().for_each(|rule| sim.fault(rule.clone()));
-        }
         for proto in Proto::PLAIN {
+            [a, b].iter().for_each(|sim| sim.clear());
             for name in ["a", "b"] {
                 gateway.until_eligible(name, true).await;
+            }
+            for sim in [a, b] {
+                fault.iter().for_each(|rule| sim.fault(rule.clone()));
             }
             for ask in [
                 laden(Ask::chat("gpt")),

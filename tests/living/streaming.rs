@@ -1,6 +1,6 @@
 //! Streams pass through as they come: every chunk, in its own time, metered on the way, at the reader's own speed.
 
-use crate::common::{A, B, MIB, answer_of, begun, index, is_ok, is_whole, ladder, ms, paced, regions, secs, single};
+use crate::common::{A, MIB, answer_of, begun, index, is_ok, is_whole, ladder, ms, paced, regions, secs, single};
 use crate::common::{stream, until_idle};
 use harness::{Ask, Authority, End, Event, Gateway, Opened, Proto, Sim, within};
 use std::sync::Arc;
@@ -199,22 +199,6 @@ async fn absent_or_absurd_usage_is_no_usage() {
         assert_eq!(record["ending"], "served", "{record}");
         let completion = record["tokens"]["completion"].as_u64().unwrap_or(0);
         assert_eq!(completion, 0, "{record}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_error_as_the_first_event_is_answered_by_the_next_region() {
-    for proto in Proto::PLAIN {
-        for preset in ["no_capacity", "server_error"] {
-            let (a, b) = regions().await;
-            let gateway = ladder(&a, &b).start().await;
-            a.fault(FaultRule::new(FaultKind::ErrorInStream { after_chunks: 0, preset: preset.to_owned() }));
-            let opened = gateway.client(proto).open(&stream(5, ms(5))).await;
-            assert_eq!(opened.header("x-served-by"), B, "{preset}");
-            let (events, end) = opened.events().rest().await;
-            is_whole(&events, 5);
-            assert_eq!(end, End::Whole);
-        }
     }
 }
 
