@@ -1,6 +1,6 @@
 //! Streams pass through as they come: every chunk, in its own time, metered on the way, at the reader's own speed.
 
-use crate::common::{A, MIB, answer_of, begun, index, is_ok, is_whole, ladder, ms, paced, regions, secs, single};
+use crate::common::{A, B, MIB, answer_of, begun, index, is_ok, is_whole, ladder, ms, paced, regions, secs, single};
 use crate::common::{stream, until_idle};
 use harness::{Ask, Authority, End, Event, Gateway, Opened, Proto, Sim, within};
 use std::sync::Arc;
@@ -200,6 +200,37 @@ async fn absent_or_absurd_usage_is_no_usage() {
         let completion = record["tokens"]["completion"].as_u64().unwrap_or(0);
         assert_eq!(completion, 0, "{record}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_as_the_first_event_is_answered_by_the_next_region() {
+    for proto in Proto::PLAIN {
+        for preset in ["no_capacity", "server_error"] {
+            let (a, b) = regions().await;
+            let gateway = ladder(&a, &b).start().await;
+            let outcome = if preset == "no_capacity" { "rate_limited" } else { "server_error" };
+            a.fault(FaultRule::new(FaultKind::ErrorInStream { after_chunks: 0, preset: preset.to_owned() }));
+            let opened = gateway.client(proto).open(&stream(5, ms(5))).await;
+            let trail = format!("{A}={outcome}, {B}=served");
+            assert_eq!((opened.header("x-served-by"), opened.header("x-tidegate-attempts")), (B, trail.as_str()));
+            let (events, end) = opened.events().rest().await;
+            is_whole(&events, 5);
+            assert_eq!(end, End::Whole);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_as_the_first_event_of_the_last_region_is_relayed_as_received() {
+    let a = Sim::start("swedencentral").await;
+    let gateway = single(&a).start().await;
+    a.fault(FaultRule::new(FaultKind::ErrorInStream { after_chunks: 0, preset: "server_error".to_owned() }));
+    for proto in Proto::PLAIN {
+        let (events, end) = gateway.client(proto).open(&stream(5, ms(5))).await.events().rest().await;
+        assert_eq!((events.len(), end), (1, End::Whole));
+        assert!(events[0].data.contains("Sorry about that!"), "{events:?}");
+    }
+    until_idle(&gateway).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

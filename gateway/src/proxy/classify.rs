@@ -4,7 +4,7 @@
 
 use super::context::{Current, RequestContext, Step, Verdict};
 use super::deadline::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT};
-use super::replay::DEPLOYMENT_MISSING;
+use super::hold::{DEPLOYMENT_MISSING, STREAM_FAILED, STREAM_THROTTLED};
 use super::select::RETRY_AFTER;
 use crate::domain::{Fault, Moment, Outcome};
 use crate::openai::operation::Operation;
@@ -74,7 +74,14 @@ fn accept(ctx: &mut RequestContext, now: Moment) {
 /// Classifies an attempt that ended without a (usable) response header.
 pub(super) fn failed(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
     finish(ctx, outcome, None, now);
-    decide(ctx, outcome, now)
+    match decide(ctx, outcome, now) {
+        Verb::Relay => {
+            // The answer was held back for another attempt, and now there is none.
+            ctx.verdict = Some(Verdict::Faulted(fault(ctx, Refusal::Unreachable, now)));
+            Verb::Refuse
+        }
+        verb => verb,
+    }
 }
 
 /// The outcome of a status that a backend sent.
@@ -93,6 +100,12 @@ pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
     let kind = error.root_etype();
     if *kind == DEPLOYMENT_MISSING {
         return Outcome::DeploymentMissing;
+    }
+    if *kind == STREAM_THROTTLED {
+        return Outcome::RateLimited;
+    }
+    if *kind == STREAM_FAILED {
+        return Outcome::ServerError;
     }
     if *kind == IDLE_TIMEOUT || *kind == TOTAL_TIMEOUT {
         return if relayed { Outcome::BrokenLate } else { Outcome::TimedOut };
@@ -242,6 +255,8 @@ mod tests {
         };
         for (kind, source, relayed, outcome) in [
             (DEPLOYMENT_MISSING, ErrorSource::Upstream, false, Outcome::DeploymentMissing),
+            (STREAM_THROTTLED, ErrorSource::Upstream, false, Outcome::RateLimited),
+            (STREAM_FAILED, ErrorSource::Upstream, false, Outcome::ServerError),
             (FIRST_BYTE_TIMEOUT, ErrorSource::Downstream, false, Outcome::TimedOut),
             (IDLE_TIMEOUT, ErrorSource::Downstream, true, Outcome::BrokenLate),
             (TOTAL_TIMEOUT, ErrorSource::Upstream, true, Outcome::BrokenLate),

@@ -4,6 +4,7 @@
 
 use super::context::{Admission, Envelope, RequestContext};
 use super::deadline;
+use super::hold::Watch;
 use super::replay::Order;
 use super::select::first_byte_timeout;
 use crate::config::snapshot::{Auth, Backend};
@@ -52,11 +53,21 @@ pub(super) fn forward(
         first_byte: first_byte_timeout(pool, admission, now),
         idle: pool.timeouts.idle,
         total: deadline::now().checked_add(total),
-        watch_404: backend.deployment.is_some()
-            || admission.facts.model.is_some()
-            || admission.operation.model_in_body(),
+        watch: watch(ctx, admission, backend, now),
     });
     Ok(())
+}
+
+/// Which answers are held: a 404 that may be about our own deployment name, and the first event of a stream as long as
+/// another backend could answer instead. The last answer is relayed as received.
+fn watch(ctx: &RequestContext, admission: &Admission, backend: &Backend, now: Moment) -> Watch {
+    let missing =
+        backend.deployment.is_some() || admission.facts.model.is_some() || admission.operation.model_in_body();
+    let repeats = || {
+        let pool = ctx.arrival.live.fleet.pools.get(admission.pool);
+        ctx.attempts.count < admission.attempts_max && pool.is_some_and(|p| p.has_eligible(ctx.attempts.tried, now))
+    };
+    Watch { missing, stream: admission.facts.stream && repeats() }
 }
 
 fn target(incoming: &RequestHeader, backend: &Backend) -> Result<String> {

@@ -23,6 +23,7 @@ mod classify;
 mod context;
 mod deadline;
 mod forward;
+mod hold;
 mod live;
 mod read;
 mod refuse;

@@ -1,35 +1,30 @@
 //! The replay session: a downstream session that replays a request body byte for byte to any attempt, keeps the
-//! deadlines to the first byte and between bytes, and holds a 404 until its body says whose fault it is.
+//! deadlines to the first byte and between bytes, and holds an answer until its beginning says whether it may be relayed.
 //!
 //! It wraps Pingora's real downstream session as a *custom* one (`gateway/decisions/0002`), because Pingora's own retry
 //! buffer is a fixed 64 KiB. The trait is `#[doc(hidden)]`: Pingora is pinned and this file stands alone. It never
-//! decides a failover: it raises the errors of `deadline` or [`DEPLOYMENT_MISSING`], and `classify` says what they mean.
+//! decides a failover: it raises the errors of `deadline` and `hold`, and `classify` says what they mean.
 
 use super::deadline::{Clock, now};
-use crate::openai::answer;
+use super::hold::{Hold, Watch};
 use crate::openai::rewrite::Segments;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 use parking_lot::Mutex;
+use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::custom::CustomMessageWrite;
 use pingora::protocols::http::custom::server::Session as CustomSession;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::{Digest, l4::socket::SocketAddr};
-use pingora::{Error, ErrorType, Result};
 use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A 404 said that our deployment does not exist.
-pub(super) const DEPLOYMENT_MISSING: ErrorType = ErrorType::Custom("deployment_missing");
-
 /// Pieces of a body below this leave together.
 const STEP: usize = 64 * 1024;
-/// Bytes of a 404 body looked at before it is taken for the client's own.
-const HELD_MAX: usize = 2048;
 
 type MessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
@@ -43,8 +38,8 @@ pub(super) struct Order {
     pub(super) idle: Duration,
     /// When the whole answer must have ended.
     pub(super) total: Option<Instant>,
-    /// Whether a 404 may be about our own deployment name.
-    pub(super) watch_404: bool,
+    /// Which answers are held until their beginning tells what they are.
+    pub(super) watch: Watch,
 }
 
 /// Shared by the request context (which writes orders) and the wrapper (which obeys).
@@ -88,16 +83,6 @@ pub(super) fn unwrap(session: &mut Box<ServerSession>, desk: &Desk) {
     }
 }
 
-/// A 404 is held until its body tells a missing deployment from the client's own error.
-enum Hold {
-    /// Nothing is held.
-    Off,
-    /// Watch for a 404.
-    Watching,
-    /// A 404 header and the body so far.
-    Holding(Vec<HttpTask>, BytesMut),
-}
-
 struct Replay {
     inner: Box<ServerSession>,
     desk: Arc<Desk>,
@@ -119,7 +104,7 @@ impl Replay {
     fn pick_up(&mut self) {
         let Some(order) = self.desk.order.lock().take() else { return };
         self.clock = Clock::new(order.first_byte, order.idle, order.total);
-        self.hold = if order.watch_404 { Hold::Watching } else { Hold::Off };
+        self.hold = Hold::new(order.watch);
         self.body = order.body;
         self.cursor = 0;
     }
@@ -146,48 +131,6 @@ impl Replay {
         }
         self.cursor = end;
         Some(step)
-    }
-
-    /// Returns the tasks that may be written now.
-    fn sift(&mut self, tasks: Vec<HttpTask>) -> Result<Vec<HttpTask>> {
-        if matches!(self.hold, Hold::Watching) {
-            self.hold = match tasks.first() {
-                Some(HttpTask::Header(header, _)) if header.status == StatusCode::NOT_FOUND => {
-                    Hold::Holding(Vec::with_capacity(tasks.len()), BytesMut::new())
-                }
-                Some(HttpTask::Header(header, _)) if header.status.is_informational() => Hold::Watching,
-                _ => Hold::Off,
-            };
-        }
-        let Hold::Holding(held, text) = &mut self.hold else { return Ok(tasks) };
-        let mut ended = false;
-        for task in tasks {
-            match &task {
-                HttpTask::Body(part, end) => {
-                    if let Some(part) = part {
-                        text.extend_from_slice(part.get(..part.len().min(HELD_MAX)).unwrap_or_default());
-                    }
-                    ended |= *end;
-                }
-                HttpTask::Header(_, end) => ended |= *end,
-                HttpTask::Done | HttpTask::Trailer(_) | HttpTask::Failed(_) => ended = true,
-                HttpTask::UpgradedBody(..) => {}
-            }
-            held.push(task);
-        }
-        match answer::is_deployment_missing(text) {
-            Some(true) => {
-                let mut error = Error::new(DEPLOYMENT_MISSING);
-                error.as_up();
-                Err(error)
-            }
-            None if !ended && text.len() < HELD_MAX => Ok(Vec::new()),
-            _ => {
-                let held = mem::take(held);
-                self.hold = Hold::Off;
-                Ok(held)
-            }
-        }
     }
 }
 
@@ -230,7 +173,7 @@ impl CustomSession for Replay {
         if tasks.iter().any(answering) {
             self.clock.progress = Some(now());
         }
-        let tasks = if matches!(self.hold, Hold::Off) { tasks } else { self.sift(tasks)? };
+        let tasks = if matches!(self.hold, Hold::Off) { tasks } else { self.hold.sift(tasks)? };
         if tasks.is_empty() {
             return Ok(false);
         }
