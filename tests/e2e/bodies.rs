@@ -66,6 +66,30 @@ async fn a_body_over_the_limit_is_refused_and_no_region_hears_of_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_reads_only_after_its_upload_gets_the_refusal_too() {
+    let (_a, _b, gateway) = limited().await;
+    let body = vec![b'x'; 2 * LIMIT];
+    let stated = format!("content-length: {}\r\n\r\n", body.len()).into_bytes();
+    let chunk = format!("transfer-encoding: chunked\r\n\r\n{:x}\r\n", body.len()).into_bytes();
+    for framing in [stated, chunk] {
+        for _ in 0..5 {
+            let mut raw = Raw::connect(gateway.address()).await;
+            raw.send("POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\n").await;
+            raw.send(&framing).await;
+            raw.send(&body).await;
+            raw.send("\r\n0\r\n\r\n").await;
+            let answer = raw.answer().await;
+            assert_eq!((answer.status, answer.code().as_str()), (413, "body_too_large"), "{answer:?}");
+            assert_eq!(answer.header("connection"), "close");
+            // A library that gives up when it cannot send.
+            let ask = Ask::json("/openai/v1/chat/completions", body.clone());
+            assert_eq!(gateway.ask(&ask).await.status, 413);
+            assert_eq!(gateway.ask(&ask.again().pieces(100_000)).await.status, 413);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn forms_arrive_whole_at_the_second_region() {
     let (_a, b, gateway) = limited().await;
     let file: Vec<u8> = (0..=250).cycle().take(5 * MIB).collect();

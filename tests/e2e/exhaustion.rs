@@ -1,7 +1,7 @@
 //! When there is no backend left the client is told the truth: which, how long, and whether to come back.
 
 use crate::common::{A, ladder, ms, pair, regions, secs, served_by};
-use harness::{Answer, Ask, BlackHole, Load, Proto, Setup, Sim, Wire};
+use harness::{Answer, Ask, BlackHole, Gateway, Load, Proto, Raw, Setup, Sim, Wire};
 use tidegate::simulator::{FaultKind, FaultRule, StatusFault};
 
 /// Waits of the answer, in milliseconds, which agree with each other.
@@ -65,6 +65,45 @@ async fn the_client_that_waits_as_told_is_served() {
     a.clear();
     tokio::time::sleep(ms(waits(&answer))).await;
     served_by(&gateway.ask(&Ask::chat("gpt")).await, A);
+}
+
+/// Asks over one connection until it ends, at most `most` times; every answer must be `status`, and the connection ends
+/// only where the answer said so.
+async fn one_connection(gateway: &Gateway, size: usize, status: u16, most: usize) -> usize {
+    let mut raw = Raw::connect(gateway.address()).await;
+    for count in 0..most {
+        let body = Ask::chat("gpt").sized(size).bytes();
+        let length = body.len();
+        raw.send(format!("POST /openai/v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n"))
+            .await;
+        raw.send(body).await;
+        let answer = raw.answer().await;
+        assert_eq!(answer.status, status, "request {count} of {size} bytes: {answer:?}");
+        if answer.header("connection").eq_ignore_ascii_case("close") {
+            assert!(raw.ends_within(secs(3)).await, "the answer said so");
+            return count + 1;
+        }
+    }
+    most
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_connection_is_kept_or_said_to_be_closed() {
+    let (a, b) = regions().await;
+    let gateway = ladder(&a, &b).start().await;
+    a.refuse();
+    b.refuse();
+    for size in [200, 20_000, 200_000] {
+        one_connection(&gateway, size, 502, 3).await;
+    }
+    a.clear();
+    b.clear();
+    a.throttle(secs(60));
+    b.throttle(secs(60));
+    gateway.ask(&Ask::chat("gpt")).await;
+    for size in [200, 20_000, 200_000] {
+        assert_eq!(one_connection(&gateway, size, 429, 20).await, 20, "our own 429 keeps the connection");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

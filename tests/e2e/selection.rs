@@ -120,10 +120,17 @@ async fn load_a_region_that_fails_fast_attracts_no_traffic() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn load_a_region_that_returns_gets_its_share_slowly() {
     let (a, b) = regions().await;
-    let gateway = pair(&a, &b).pool("selection: { slow_start: 6s, explore: 0%, latency_band: 10s }").start().await;
+    let gateway = pair(&a, &b)
+        .pool("selection: { slow_start: 6s, explore: 0%, latency_band: 10s }")
+        .pool("ejection: { failures: 1, base: 500ms, jitter: 0% }")
+        .start()
+        .await;
     let client = gateway.client(Proto::H1).keeping();
-    a.throttle(ms(500));
-    while !client.ask(&Ask::chat("gpt")).await.header("x-tidegate-attempts").contains("rate_limited") {}
+    a.status(503);
+    let ejected = [("backend", "a"), ("reason", "consecutive_failures")];
+    while gateway.metrics().await.count("tidegate_ejections_total", &ejected) == 0 {
+        client.ask(&Ask::chat("gpt")).await;
+    }
     a.clear();
     gateway.until_eligible("a", true).await;
     let report = Load::new(client, 100, secs(9), &[Ask::embeddings("gpt")]).run().await;

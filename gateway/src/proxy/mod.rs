@@ -117,6 +117,8 @@ impl Gateway {
         let routed = route::route(session.req_header(), &body.0, &live)?;
         let arrival = (ctx.arrival.at, &*live);
         ctx.admission = Some(admit::admit(&mut session.downstream_session, arrival, envelope, routed, body));
+        // A request that no backend can take is refused here already, where its connection can be kept.
+        select::first(ctx, clock::now())?;
         Ok(())
     }
 }
@@ -262,17 +264,18 @@ impl ProxyHttp for Gateway {
         }
         let verdict = ctx.verdict.clone().unwrap_or(Verdict::Faulted(crate::domain::Fault::Internal));
         ctx.verdict = Some(verdict.clone());
+        // Pingora keeps no client's connection after a failed attempt, whatever we return: the client is told so.
+        unwrap(session, ctx);
+        session.downstream_session.set_keepalive(None);
         match refuse::refuse(session, ctx, &verdict).await {
-            Ok(error_code) => FailToProxy { error_code, can_reuse_downstream: true },
+            Ok(error_code) => FailToProxy { error_code, can_reuse_downstream: false },
             Err(_client_left) => gone,
         }
     }
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Self::CTX) {
         settle::settle(self, session, e, ctx, clock::now());
-        if let Some(desk) = ctx.admission.as_ref().and_then(|a| a.desk.as_ref()) {
-            replay::unwrap(&mut session.downstream_session, desk);
-        }
+        unwrap(session, ctx);
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, _error: &Error) -> bool {
@@ -287,5 +290,12 @@ impl ProxyHttp for Gateway {
         _context: ProxyWarnLogContext,
     ) -> bool {
         true // attempts are in the access log and in metrics
+    }
+}
+
+/// The real downstream session is in its place again.
+fn unwrap(session: &mut Session, ctx: &RequestContext) {
+    if let Some(desk) = ctx.admission.as_ref().and_then(|a| a.desk.as_ref()) {
+        replay::unwrap(&mut session.downstream_session, desk);
     }
 }

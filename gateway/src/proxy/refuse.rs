@@ -6,7 +6,15 @@ use crate::openai::refusal::{self, Refusal};
 use http::{HeaderValue, StatusCode, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
+use pingora::protocols::http::ServerSession;
 use pingora_proxy::Session;
+use pingora_timeout::timeout;
+use std::time::Duration;
+
+/// After an early answer we read on at most this long, and end after a pause of this length or this many bytes.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_IDLE: Duration = Duration::from_millis(250);
+const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl Verdict {
     /// What the client sees.
@@ -42,8 +50,10 @@ pub(super) async fn refuse(session: &mut Session, ctx: &RequestContext, verdict:
         answer.insert_header("x-tidegate-attempts", trail(ctx))?;
     }
     let bodiless = session.req_header().method == http::Method::HEAD;
+    super::unwrap(session, ctx);
     let client = &mut session.downstream_session;
-    if !client.is_body_done() {
+    let unread = !client.is_body_done();
+    if unread {
         // What is left of the request is not read: the connection cannot carry another one.
         client.set_keepalive(None);
     }
@@ -53,5 +63,27 @@ pub(super) async fn refuse(session: &mut Session, ctx: &RequestContext, verdict:
     } else {
         client.write_response_body(body, true).await?;
     }
+    if unread {
+        linger(client).await;
+    }
     Ok(refusal.status)
+}
+
+/// Reads on for a moment and throws away what comes: a connection that is closed with bytes unread is reset, and the
+/// client may lose the answer. Who waits for `100 Continue` sends nothing more; HTTP/2 resets the stream alone.
+async fn linger(client: &mut ServerSession) {
+    if client.is_http2() || client.get_header(header::EXPECT).is_some() {
+        return;
+    }
+    let discard = async {
+        let mut left = LINGER_BYTES_MAX;
+        while let Ok(Ok(Some(part))) = timeout(LINGER_IDLE, client.read_request_body()).await {
+            left = left.saturating_sub(part.len());
+            if left == 0 {
+                break;
+            }
+        }
+    };
+    // Whether the client came to its end or not: the answer is sent.
+    let _ = timeout(LINGER, discard).await;
 }

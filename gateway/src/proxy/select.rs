@@ -21,6 +21,14 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
     user_timeout: Duration::from_secs(60),
 };
 
+/// Picks the backend of the first attempt, for [`select`] to take.
+pub(super) fn first(ctx: &mut RequestContext, now: Moment) -> Result<(), Fault> {
+    let admission = ctx.admission.as_ref().ok_or(Fault::Internal)?;
+    let pool = ctx.arrival.live.fleet.pools.get(admission.pool).ok_or(Fault::Internal)?;
+    ctx.attempts.next = Some(pick(pool, &ctx.attempts, now)?);
+    Ok(())
+}
+
 /// Opens the next attempt: the ticket that `classify` already holds, or a pick of its own.
 pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, Fault> {
     let live = &ctx.arrival.live;

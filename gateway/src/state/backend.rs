@@ -236,7 +236,9 @@ impl BackendState {
             rtt: self.rtt(),
             distance_km,
             in_flight,
-            penalty: self.penalty.get(now),
+            // At the end of its rest it waits for one trial: what it did before has been atoned for, or beside an idle
+            // backend it would wait until the last trace of its failures is gone.
+            penalty: if self.rest(now) == Rest::TrialFree { 0.0 } else { self.penalty.get(now) },
             explorable: in_flight == 0 && (ttfb.is_none() || age > TTFB_FRESH),
         }
     }

@@ -228,6 +228,15 @@ fn failures_eject_no_more_than_the_pool_can_spare() {
 }
 
 #[test]
+fn a_backend_at_the_end_of_its_rest_gets_its_trial_beside_an_idle_one() {
+    let fleet = fleet(&Registry::default(), &[1, 1]);
+    let pool = &fleet.pools[0];
+    fail(pool, 0, 0);
+    let tries = (0..50).filter(|i| attempt(pool, Tried::NONE, 10_001 + i).index() == 0).count();
+    assert!(tries >= 10, "{tries} of 50: its failures of before the rest count no more");
+}
+
+#[test]
 fn in_need_failing_ones_serve_but_throttled_and_misconfigured_never() {
     let fleet = fleet(&Registry::default(), &[1, 1, 1]);
     let pool = &fleet.pools[0];
