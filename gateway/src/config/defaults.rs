@@ -111,8 +111,9 @@ pub(super) const PROBE_CREDENTIAL: bool = false;
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Connect plus two round trips of TLS, with one retransmission.
 pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longest pause inside an answer: reasoning models pause between chunks.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest pause inside an answer: reasoning models think for minutes between two chunks. TCP keep-alive finds a peer that
+/// is gone much sooner.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// A backend that does not take bytes for this long is stuck.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Above the 10 minutes after which SDKs give up themselves.

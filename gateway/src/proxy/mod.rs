@@ -107,6 +107,10 @@ impl Gateway {
         let live = Arc::clone(&ctx.arrival.live);
         let snapshot = &live.fleet.snapshot;
         let envelope = ctx.envelope.insert(accept::accept(session, &snapshot.limits, &snapshot.headers)?);
+        let keepalive = snapshot.limits.keepalive_timeout.as_secs();
+        if session.downstream_session.get_keepalive().is_some() {
+            session.downstream_session.set_keepalive(Some(keepalive.max(1)));
+        }
         screen::screen(session.req_header(), || session.downstream_session.to_h1_raw())?;
         authenticate::authenticate(session.req_header_mut());
         let body = if envelope.upgrade {
