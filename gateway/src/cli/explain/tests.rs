@@ -85,7 +85,7 @@ limits
   failovers       20 % of the pool's requests, or 3 per second; a failover that is served costs nothing
   first byte      2m per attempt, 2m over all
   connect         1s, 3s with TLS
-  answer          no pause over 1m, 15m in all
+  answer          no pause over 5m, 15m in all
 ";
     assert_eq!(text, expected);
     assert!(!text.contains("hunter2"));

@@ -256,7 +256,7 @@ pub(in crate::config) struct Timeouts {
     pub(in crate::config) connect: Period,
     /// TCP connect and TLS handshake together; default `3s`.
     pub(in crate::config) handshake: Period,
-    /// Longest pause inside an answer; default `1m`.
+    /// Longest pause inside an answer; default `5m`.
     pub(in crate::config) idle: Period,
     /// One write to the backend; default `30s`.
     pub(in crate::config) write: Period,
