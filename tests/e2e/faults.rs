@@ -44,9 +44,8 @@ async fn load_row_02_a_black_hole_has_few_victims_and_they_wait_for_the_connect_
     assert!(report.failed().is_empty(), "{report}");
     assert!(report.head(1.0) < ms(1300), "{report}");
     let victims = report.shots.iter().filter(|shot| shot.head > ms(900)).count();
-    assert!(victims <= 20, "{victims} victims\n{report}");
-    let later = report.between(secs(2), secs(6));
-    assert!(later.head(1.0) < ms(500), "{later}");
+    // Five failures eject; a few more may be under way when the fifth comes to light.
+    assert!(victims <= 6, "{victims} victims\n{report}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
