@@ -1,7 +1,7 @@
 //! [`Hold`]: what is held back of an answer until its beginning tells what it is. A 404: is it about our deployment's name,
 //! or the client's own? A stream: does it begin with an error instead of an event?
 //!
-//! Bounded in bytes. It raises an error where the answer must not reach the client, and never says what follows from it.
+//! Bounded in bytes and in time. It raises an error where the answer must not reach the client, and never says what follows from it.
 
 use crate::openai::answer::{self, Media};
 use crate::openai::sse::{Scanner, StreamErrorKind};
@@ -10,6 +10,7 @@ use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::HttpTask;
 use pingora::{Error, ErrorType, Result};
+use std::time::{Duration, Instant};
 
 /// A 404 said that our deployment does not exist.
 pub(super) const DEPLOYMENT_MISSING: ErrorType = ErrorType::Custom("deployment_missing");
@@ -20,6 +21,8 @@ pub(super) const STREAM_FAILED: ErrorType = ErrorType::Custom("stream_failed");
 
 /// Bytes held at most before an answer is taken for what its header says.
 const HELD_MAX: usize = 2048;
+/// With bytes coming for this long an answer is relayed as it is: what drips is slow, not wrong.
+const HELD_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Which answers of an attempt are looked at.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +47,7 @@ pub(super) enum Hold {
 pub(super) struct Held {
     tasks: Vec<HttpTask>,
     reader: Reader,
+    since: Instant,
     size: usize,
     ended: bool,
 }
@@ -67,11 +71,13 @@ impl Hold {
     }
 
     /// Returns the tasks that may be written now.
-    pub(super) fn sift(&mut self, tasks: Vec<HttpTask>) -> Result<Vec<HttpTask>> {
+    pub(super) fn sift(&mut self, tasks: Vec<HttpTask>, now: Instant) -> Result<Vec<HttpTask>> {
         if let Self::Watching(watch) = self {
             *self = match tasks.first() {
                 Some(HttpTask::Header(header, _)) if header.status.is_informational() => Self::Watching(*watch),
-                Some(HttpTask::Header(header, _)) => Reader::of(*watch, header).map_or(Self::Off, Self::holding),
+                Some(HttpTask::Header(header, _)) => {
+                    Reader::of(*watch, header).map_or(Self::Off, |reader| Self::holding(reader, now))
+                }
                 _ => Self::Off,
             };
         }
@@ -80,13 +86,13 @@ impl Hold {
             held.take(task)?;
         }
         match held.finding() {
-            Finding::TooEarly => Ok(Vec::new()),
+            Finding::TooEarly if now.duration_since(held.since) < HELD_TIME_MAX => Ok(Vec::new()),
             Finding::Raise(kind) => {
                 let mut error = Error::new(kind);
                 error.as_up();
                 Err(error)
             }
-            Finding::Release => {
+            Finding::TooEarly | Finding::Release => {
                 let tasks = std::mem::take(&mut held.tasks);
                 *self = Self::Off;
                 Ok(tasks)
@@ -94,8 +100,8 @@ impl Hold {
         }
     }
 
-    const fn holding(reader: Reader) -> Self {
-        Self::Holding(Held { tasks: Vec::new(), reader, size: 0, ended: false })
+    const fn holding(reader: Reader, since: Instant) -> Self {
+        Self::Holding(Held { tasks: Vec::new(), reader, since, size: 0, ended: false })
     }
 }
 
@@ -160,6 +166,7 @@ impl Held {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
+    use super::super::deadline::now;
     use super::*;
     use bytes::Bytes;
 
@@ -179,7 +186,7 @@ mod tests {
     /// Tasks let through after each step, or the error raised.
     fn steps(watch: Watch, tasks: Vec<HttpTask>) -> Vec<Result<usize, ErrorType>> {
         let mut hold = Hold::new(watch);
-        let sift = |task| hold.sift(vec![task]).map(|tasks| tasks.len()).map_err(|error| error.etype().clone());
+        let sift = |task| hold.sift(vec![task], now()).map(|tasks| tasks.len()).map_err(|error| error.etype().clone());
         tasks.into_iter().map(sift).collect()
     }
 
@@ -207,6 +214,16 @@ mod tests {
             assert_eq!(steps(BOTH, tasks), want);
         }
         assert_eq!(steps(Watch::default(), vec![head(200, events), body(ERROR)]), [Ok(1), Ok(1)]);
+    }
+
+    #[test]
+    fn a_stream_that_drips_is_not_held_for_long() {
+        let mut hold = Hold::new(BOTH);
+        let begin = now();
+        assert!(hold.sift(vec![head(200, "text/event-stream")], begin).unwrap().is_empty());
+        assert!(hold.sift(vec![body("d")], begin + HELD_TIME_MAX / 2).unwrap().is_empty());
+        assert_eq!(hold.sift(vec![body("a")], begin + HELD_TIME_MAX).unwrap().len(), 3);
+        assert_eq!(hold.sift(vec![body("t")], begin + HELD_TIME_MAX).unwrap().len(), 1);
     }
 
     #[test]

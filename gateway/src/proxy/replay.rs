@@ -173,7 +173,7 @@ impl CustomSession for Replay {
         if tasks.iter().any(answering) {
             self.clock.progress = Some(now());
         }
-        let tasks = if matches!(self.hold, Hold::Off) { tasks } else { self.hold.sift(tasks)? };
+        let tasks = if matches!(self.hold, Hold::Off) { tasks } else { self.hold.sift(tasks, now())? };
         if tasks.is_empty() {
             return Ok(false);
         }
