@@ -14,6 +14,7 @@
 mod common;
 
 mod breaks;
+mod counting;
 mod drain;
 mod leaving;
 mod observability;

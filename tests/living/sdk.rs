@@ -35,7 +35,7 @@ struct Sdk {
 impl Sdk {
     fn start(class: &str, gateway: &Gateway) -> Self {
         let mut child = Command::new(venv_python())
-            .arg(workspace_file("tests/sdk/session.py"))
+            .arg(workspace_file("tests/sdk/calls.py"))
             .args([class, &format!("http://{}", gateway.address())])
             .env("NO_PROXY", "*")
             .env_remove("OPENAI_LOG")

@@ -2,7 +2,7 @@
 
 use crate::common::{A, B, MIB, answer_of, begun, index, is_ok, is_whole, ladder, ms, paced, regions, secs, single};
 use crate::common::{stream, until_idle};
-use harness::{Ask, Authority, End, Event, Gateway, Opened, Proto, Sim, within};
+use harness::{Ask, Authority, End, Event, Gateway, Opened, Proto, Raw, Sim, within};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tidegate::simulator::{FaultKind, FaultRule};
@@ -272,4 +272,42 @@ async fn load_two_hundred_streams_at_once_are_all_whole() {
     }
     assert_eq!(a.requests() + b.requests(), 200);
     until_idle(&gateway).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_there_is_relayed_while_the_stream_pauses() {
+    let a = Sim::start("swedencentral").await;
+    let gateway = single(&a).start().await;
+    a.fault(FaultRule::new(FaultKind::StallMidStream { after_chunks: 4, for_ms: None }));
+    for proto in Proto::PLAIN {
+        let mut events = gateway.client(proto).open(&Ask::stream("gpt")).await.events();
+        for number in 0..4 {
+            within(format!("event {number}"), secs(5), events.next()).await.expect("an event");
+        }
+        assert!(tokio::time::timeout(ms(300), events.next()).await.is_err(), "the rest is not there yet");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_connection_serves_one_request_after_the_other() {
+    let (a, b) = regions().await;
+    let gateway = ladder(&a, &b).pool("ejection: { failures: 0, failure_share: 0% }").start().await;
+    let mut raw = Raw::connect(gateway.address()).await;
+    for round in 0..6 {
+        if round % 2 == 0 {
+            a.clear()
+        } else {
+            a.status(503)
+        }
+        for ask in [Ask::chat("gpt"), Ask::stream("gpt")] {
+            let body = ask.bytes();
+            let head = format!("POST {} HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n", ask.path, body.len());
+            raw.send(head).await;
+            raw.send(body).await;
+            let answer = raw.answer().await;
+            let who = if round % 2 == 0 { A } else { B };
+            assert_eq!((answer.status, answer.header("x-served-by")), (200, who), "{answer:?}");
+        }
+    }
+    assert!(!raw.ends_within(ms(200)).await);
 }
