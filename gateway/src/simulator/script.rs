@@ -101,13 +101,15 @@ pub async fn run(options: SimulateOptions, started: impl FnOnce(&[Started])) -> 
             control: region.control().clone(),
         })
         .collect();
+    // Heard from here on: who reads the addresses may stop us at once.
+    let stop = told_to_stop();
     started(&list);
     tokio::select! {
         () = async {
             script.play(&list).await;
             std::future::pending().await
         } => {}
-        () = told_to_stop() => {}
+        () = stop => {}
     }
     for (_, region) in regions {
         region.stop().await;
@@ -256,15 +258,15 @@ fn read(path: &Path) -> Result<String, SimulateError> {
 }
 
 /// SIGINT or SIGTERM; never where signals cannot be heard.
-async fn told_to_stop() {
+fn told_to_stop() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
     }
 }
 
