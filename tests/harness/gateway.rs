@@ -121,8 +121,7 @@ impl Gateway {
     /// take none.
     pub async fn until_eligible(&self, backend: &str, eligible: bool) {
         let what = if eligible { "eligible" } else { "not eligible" };
-        let is = |report: &serde_json::Value| report["state"] == "in_service" || report["until_ms"] == 0;
-        self.until_state(backend, what, |report| is(report) == eligible).await;
+        self.until_state(backend, what, |report| report["eligible"] == eligible).await;
     }
 
     async fn until_state(&self, backend: &str, what: &str, wanted: impl Fn(&serde_json::Value) -> bool) {
