@@ -16,6 +16,7 @@ mod common;
 mod bad_input;
 mod bodies;
 mod command;
+mod cors;
 mod ejection;
 mod exhaustion;
 mod failover;

@@ -40,6 +40,36 @@ pub(super) const ATTEMPTS: bool = false;
 /// A client's request id is taken over, so that one id names the request everywhere.
 pub(super) const REQUEST_ID_ACCEPTED: bool = true;
 
+/// What an inference API is asked with.
+pub(super) const CORS_METHODS: [&str; 3] = ["GET", "HEAD", "POST"];
+/// What the OpenAI SDKs send from a browser, so that a page that uses one needs no list of its own.
+pub(super) const CORS_HEADERS: [&str; 18] = [
+    "accept",
+    "api-key",
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "openai-beta",
+    "openai-organization",
+    "openai-project",
+    "x-request-id",
+    "x-stainless-arch",
+    "x-stainless-helper-method",
+    "x-stainless-lang",
+    "x-stainless-os",
+    "x-stainless-package-version",
+    "x-stainless-retry-count",
+    "x-stainless-runtime",
+    "x-stainless-runtime-version",
+    "x-stainless-timeout",
+];
+/// What the OpenAI SDKs read: the id for reports, and when to come back.
+pub(super) const CORS_EXPOSED_HEADERS: [&str; 4] = ["retry-after", "retry-after-ms", "x-request-id", "x-should-retry"];
+/// Keys travel in headers that pages set themselves; cookies are not forwarded anyway.
+pub(super) const CORS_CREDENTIALS: bool = false;
+/// Long enough to spare most preflights, short enough to take a change back.
+pub(super) const CORS_MAX_AGE: Duration = Duration::from_secs(600);
+
 /// Azure's own records live for 30 s or more.
 pub(super) const DNS_REFRESH: Duration = Duration::from_secs(30);
 /// A resolver that takes longer is treated as down; the last good addresses stay.

@@ -1,10 +1,12 @@
 //! The snapshot: one validated, compiled, immutable configuration. Requests pin one; a reload replaces it whole.
 
 use crate::domain::{BackendId, DeploymentName, ListenerName, PoolName, Region, RouteName};
+use crate::policy::cors::Cors;
 use crate::policy::{eject, failover, health, route, select};
 use http::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One configuration, ready to run.
@@ -30,6 +32,8 @@ pub struct Snapshot {
     pub access_log: AccessLog,
     /// Background DNS.
     pub dns: Dns,
+    /// Cross-origin use by browsers, for requests that no route takes; each route has its own.
+    pub cors: Option<Arc<Cors>>,
     /// Pools, in the order of the file.
     pub pools: Vec<Pool>,
     /// Routes, most specific first.
@@ -266,4 +270,6 @@ pub struct Route {
     pub matcher: route::Matcher,
     /// Index into [`Snapshot::pools`].
     pub pool: usize,
+    /// Cross-origin use by browsers: its own policy or the one for all.
+    pub cors: Option<Arc<Cors>>,
 }

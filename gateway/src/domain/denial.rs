@@ -62,6 +62,11 @@ pub enum Denial {
     },
     /// Method or protocol feature that is not proxied (CONNECT, TRACE).
     MethodNotAllowed,
+    /// A preflight that asks for more than the configuration allows.
+    CorsRefused {
+        /// What is wrong, for the message.
+        what: &'static str,
+    },
     /// The gateway holds as many body bytes as it may.
     Overloaded {
         /// When to come back.

@@ -13,6 +13,8 @@ pub enum Ending {
     ServerError,
     /// Every backend of the pool was throttled; ours is the 429.
     AllThrottled,
+    /// We answered by ourselves, as configured: a preflight or a redirect.
+    Answered,
     /// We refused the request (size, shape, route).
     Denied,
     /// No backend could be reached, or none was eligible: 502 or 503 of ours.
@@ -29,12 +31,13 @@ pub enum Ending {
 
 impl Ending {
     /// Every ending, for tables and tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Served,
         Self::ClientError,
         Self::RateLimited,
         Self::ServerError,
         Self::AllThrottled,
+        Self::Answered,
         Self::Denied,
         Self::Unreachable,
         Self::TimedOut,
@@ -52,6 +55,7 @@ impl Ending {
             Self::RateLimited => "rate_limited",
             Self::ServerError => "server_error",
             Self::AllThrottled => "all_throttled",
+            Self::Answered => "answered",
             Self::Denied => "denied",
             Self::Unreachable => "unreachable",
             Self::TimedOut => "timed_out",

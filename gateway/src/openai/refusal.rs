@@ -67,6 +67,7 @@ impl From<&Denial> for Refusal {
             }
             Denial::BadMultipart { what } => no(400, "bad_multipart", &format!("The form is unreadable: {what}.")),
             Denial::MethodNotAllowed => no(405, "method_not_allowed", "This method is not served."),
+            Denial::CorsRefused { what } => no(403, "cors_refused", &format!("The preflight is refused: {what}.")),
             Denial::Overloaded { retry_after } => Self {
                 kind: SERVER,
                 retry_after: Some(*retry_after),
@@ -173,6 +174,7 @@ mod tests {
             (Denial::BadField { param: "model", what: "x" }, 400, "invalid_value", false),
             (Denial::BadMultipart { what: "x" }, 400, "bad_multipart", false),
             (Denial::MethodNotAllowed, 405, "method_not_allowed", false),
+            (Denial::CorsRefused { what: "x" }, 403, "cors_refused", false),
             (Denial::Overloaded { retry_after: seconds(1) }, 503, "overloaded", true),
         ] {
             let refusal = Refusal::from(&denial);

@@ -2,6 +2,7 @@
 
 pub mod budget;
 pub mod chance;
+pub mod cors;
 pub mod eject;
 pub mod failover;
 pub mod health;

@@ -80,6 +80,20 @@ pub fn find<'a>(
     missed
 }
 
+/// Finds the first of `routes` that may take a request of which only the envelope is known: where the path names no
+/// deployment, any will do.
+pub fn find_by_envelope<'a>(
+    routes: impl IntoIterator<Item = &'a Matcher>,
+    host: &str,
+    path: &str,
+    deployment: Option<&str>,
+) -> Option<usize> {
+    routes.into_iter().position(|route| {
+        let deployment_fits = deployment.is_none() || route.deployment.takes(deployment);
+        deployment_fits && route.host.takes(host) && route.path.takes(path)
+    })
+}
+
 impl HostMatch {
     fn takes(&self, host: &str) -> bool {
         match self {
@@ -211,5 +225,7 @@ mod tests {
         assert_eq!(ask(Some("o3")), Match::NoDeployment);
         assert_eq!(ask(None), Match::NoRoute);
         assert_eq!(find(&routes, "h", "/elsewhere", Some("gpt-4o")), Match::NoRoute);
+        let envelope = |deployment| find_by_envelope(&routes, "h", "/openai/x", deployment);
+        assert_eq!((envelope(None), envelope(Some("gpt-4.1")), envelope(Some("o3"))), (Some(0), Some(1), None));
     }
 }

@@ -8,7 +8,7 @@ use crate::openai::operation::Operation;
 use crate::openai::sse::{BodyScanner, Scanner};
 use crate::state::{Presence, Reservation, Ticket, Tried};
 use bytes::Bytes;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue, StatusCode};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,11 +126,26 @@ pub(super) enum Meter {
 pub(super) enum Verdict {
     Denied(Denial),
     Faulted(Fault),
+    /// On purpose: a preflight or a redirect.
+    Answered(Reply),
+}
+
+/// An answer of our own that is no refusal. It has no body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl From<Denial> for Verdict {
     fn from(denial: Denial) -> Self {
         Self::Denied(denial)
+    }
+}
+
+impl From<Reply> for Verdict {
+    fn from(reply: Reply) -> Self {
+        Self::Answered(reply)
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Live {
     pub(super) matchers: Vec<Matcher>,
     pub(super) routes: Vec<Arc<RouteMeters>>,
     pub(super) pools: Vec<LivePool>,
+    /// Some route has a policy for cross-origin use.
+    pub(super) cors: bool,
 }
 
 /// One pool, in the order of the snapshot.
@@ -69,7 +71,8 @@ impl Live {
                 backends: pool.backends.iter().map(|backend| bind(backend, metrics)).collect(),
             })
             .collect();
-        Self { matchers, routes, pools, fleet }
+        let cors = snapshot.cors.is_some() || snapshot.routes.iter().any(|route| route.cors.is_some());
+        Self { matchers, routes, pools, cors, fleet }
     }
 }
 

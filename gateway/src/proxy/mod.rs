@@ -21,6 +21,7 @@ mod admit;
 mod authenticate;
 mod classify;
 mod context;
+mod cors;
 mod deadline;
 mod forward;
 mod hold;
@@ -112,6 +113,9 @@ impl Gateway {
             session.downstream_session.set_keepalive(Some(keepalive.max(1)));
         }
         screen::screen(session.req_header(), || session.downstream_session.to_h1_raw())?;
+        if let Some(verdict) = cors::preflight(session.req_header(), &live) {
+            return Err(verdict.into());
+        }
         authenticate::authenticate(session.req_header_mut());
         let body = if envelope.upgrade {
             (Bytes::new(), self.memory.reserve(0).ok_or(Denial::Overloaded { retry_after: select::RETRY_AFTER })?)
@@ -236,13 +240,14 @@ impl ProxyHttp for Gateway {
 
     async fn response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         upstream_response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         if upstream_response.status.is_informational() && upstream_response.status != 101 {
             return Ok(());
         }
+        cors::replace(&ctx.arrival.live, session.req_header(), upstream_response)?;
         relay::begin(ctx, upstream_response, clock::now())
     }
 

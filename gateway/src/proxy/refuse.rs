@@ -1,8 +1,11 @@
-//! Refuse: any denial or fault → one answer in OpenAI's shape. The table is `openai::refusal`.
+//! Refuse: any denial or fault → one answer in OpenAI's shape; the table is `openai::refusal`. Preflights and redirects
+//! are written here too.
 
-use super::context::{RequestContext, Verdict};
+use super::context::{Reply, RequestContext, Verdict};
+use super::cors;
 use super::relay::trail;
 use crate::openai::refusal::{self, Refusal};
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
@@ -17,39 +20,29 @@ const LINGER_IDLE: Duration = Duration::from_millis(250);
 const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl Verdict {
-    /// What the client sees.
-    pub(super) fn refusal(&self) -> Refusal {
+    /// What the client sees of a denial or fault.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
         match self {
-            Self::Denied(denial) => denial.into(),
-            Self::Faulted(fault) => fault.into(),
+            Self::Denied(denial) => Some(denial.into()),
+            Self::Faulted(fault) => Some(fault.into()),
+            Self::Answered(_) => None,
         }
     }
 }
 
 /// Writes the answer. The connection is kept where the request was read to its end.
 pub(super) async fn refuse(session: &mut Session, ctx: &RequestContext, verdict: &Verdict) -> Result<u16> {
-    let refusal = verdict.refusal();
-    let request_id = ctx.envelope.as_ref().map(|e| e.request_id.clone());
-    let body = refusal.body();
-    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut answer = ResponseHeader::build(status, Some(8))?;
-    answer.insert_header(header::CONTENT_TYPE, "application/json")?;
-    answer.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    answer.insert_header(header::CACHE_CONTROL, "no-store")?;
-    if let Some(id) = &request_id {
-        answer.insert_header("x-request-id", id)?;
+    let (mut answer, body) = match verdict {
+        Verdict::Denied(denial) => refused(ctx, &denial.into())?,
+        Verdict::Faulted(fault) => refused(ctx, &fault.into())?,
+        Verdict::Answered(reply) => answered(reply)?,
+    };
+    if let Some(envelope) = &ctx.envelope {
+        answer.insert_header("x-request-id", &envelope.request_id)?;
     }
-    if let Some(wait) = refusal.retry_after {
-        answer.insert_header("retry-after-ms", refusal::retry_after_ms(wait))?;
-        answer.insert_header(header::RETRY_AFTER, refusal::retry_after(wait))?;
-    }
-    if let Some(should) = refusal.should_retry {
-        answer.insert_header("x-should-retry", if should { "true" } else { "false" })?;
-    }
-    if ctx.arrival.live.fleet.snapshot.headers.attempts && ctx.attempts.count > 0 {
-        answer.insert_header("x-tidegate-attempts", trail(ctx))?;
-    }
-    let bodiless = session.req_header().method == http::Method::HEAD;
+    cors::mark(&ctx.arrival.live, session.req_header(), &mut answer)?;
+    let status = answer.status.as_u16();
+    let bodiless = session.req_header().method == http::Method::HEAD || body.is_empty();
     super::unwrap(session, ctx);
     let client = &mut session.downstream_session;
     let unread = !client.is_body_done();
@@ -66,7 +59,40 @@ pub(super) async fn refuse(session: &mut Session, ctx: &RequestContext, verdict:
     if unread {
         linger(client).await;
     }
-    Ok(refusal.status)
+    Ok(status)
+}
+
+/// A denial or fault, in OpenAI's shape.
+fn refused(ctx: &RequestContext, refusal: &Refusal) -> Result<(ResponseHeader, Bytes)> {
+    let body = refusal.body();
+    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut answer = ResponseHeader::build(status, Some(8))?;
+    answer.insert_header(header::CONTENT_TYPE, "application/json")?;
+    answer.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
+    answer.insert_header(header::CACHE_CONTROL, "no-store")?;
+    if let Some(wait) = refusal.retry_after {
+        answer.insert_header("retry-after-ms", refusal::retry_after_ms(wait))?;
+        answer.insert_header(header::RETRY_AFTER, refusal::retry_after(wait))?;
+    }
+    if let Some(should) = refusal.should_retry {
+        answer.insert_header("x-should-retry", if should { "true" } else { "false" })?;
+    }
+    if ctx.arrival.live.fleet.snapshot.headers.attempts && ctx.attempts.count > 0 {
+        answer.insert_header("x-tidegate-attempts", trail(ctx))?;
+    }
+    Ok((answer, body))
+}
+
+/// An answer of our own that is no refusal. A 204 has no length (RFC 9110, 8.6).
+fn answered(reply: &Reply) -> Result<(ResponseHeader, Bytes)> {
+    let mut answer = ResponseHeader::build(reply.status, Some(8))?;
+    if reply.status != StatusCode::NO_CONTENT {
+        answer.insert_header(header::CONTENT_LENGTH, HeaderValue::from(0))?;
+    }
+    for (name, value) in &reply.fields {
+        answer.append_header(name, value)?;
+    }
+    Ok((answer, Bytes::new()))
 }
 
 /// Reads on for a moment and throws away what comes: a connection that is closed with bytes unread is reset, and the

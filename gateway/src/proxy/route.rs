@@ -77,7 +77,7 @@ fn json_facts(request: &RequestHeader, body: &Bytes, operation: Operation, style
 }
 
 /// Host without port, lower case.
-fn host_of(request: &RequestHeader) -> String {
+pub(super) fn host_of(request: &RequestHeader) -> String {
     let authority = match request.uri.authority() {
         Some(authority) => authority.as_str(),
         None => request.headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or(""),

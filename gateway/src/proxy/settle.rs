@@ -9,6 +9,7 @@ use super::relay;
 use crate::config::snapshot::Backend;
 use crate::domain::{Ending, Fault, Moment, Outcome, Usage};
 use crate::openai::operation;
+use crate::openai::refusal::Refusal;
 use crate::telemetry::access_log::trace_id;
 use crate::telemetry::{AttemptRecord, Record, Timestamp};
 use pingora::http::RequestHeader;
@@ -63,6 +64,7 @@ fn ending(ctx: &RequestContext, error: Option<&Error>, told: bool) -> Ending {
     if let Some(verdict) = &ctx.verdict {
         return match verdict {
             _ if client_gone && !told => Ending::ClientGone,
+            Verdict::Answered(_) => Ending::Answered,
             Verdict::Denied(_) => Ending::Denied,
             Verdict::Faulted(Fault::AllThrottled { .. }) => Ending::AllThrottled,
             Verdict::Faulted(Fault::DeadlinePassed) => Ending::TimedOut,
@@ -90,9 +92,9 @@ fn by_status(status: u16) -> Ending {
 fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
     let Told { ending, usage, sent } = *told;
     match &ctx.verdict {
-        Some(verdict @ Verdict::Denied(_)) => gateway.metrics.denied(verdict.refusal().code),
-        Some(verdict @ Verdict::Faulted(_)) => gateway.metrics.faulted(verdict.refusal().code),
-        None => {}
+        Some(Verdict::Denied(denial)) => gateway.metrics.denied(Refusal::from(denial).code),
+        Some(Verdict::Faulted(fault)) => gateway.metrics.faulted(Refusal::from(fault).code),
+        Some(Verdict::Answered(_)) | None => {}
     }
     let live = &ctx.arrival.live;
     let Some(admission) = &ctx.admission else {
@@ -150,7 +152,7 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         stream: admission.is_some_and(|a| a.facts.stream),
         status: session.response_written().map(|r| r.status.as_u16()),
         ending: told.ending.label(),
-        code: ctx.verdict.as_ref().map(|v| v.refusal().code),
+        code: ctx.verdict.as_ref().and_then(Verdict::refusal).map(|r| r.code),
         served_by: serving(ctx).and_then(backend).and_then(|b| b.served_by.to_str().ok()).map(Into::into),
         attempts,
         bytes_in: admission.map_or(0, |a| a.body.len() as u64),

@@ -51,6 +51,7 @@ pub(crate) mod tests {
             headers: Headers { served_by: true, attempts: false, request_id_accepted: true },
             access_log: AccessLog::Off,
             dns: Dns { refresh: second, timeout: second },
+            cors: None,
             pools: Vec::new(),
             routes: Vec::new(),
         }

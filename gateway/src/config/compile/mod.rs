@@ -2,6 +2,7 @@
 //! counts only when the report is clean.
 
 mod backend;
+mod cors;
 mod header;
 mod pool;
 mod probe;
@@ -33,7 +34,8 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     unique(file.pools.iter().map(|pool| pool.name.as_str()), "pools", "pools", report);
     let pools: Vec<_> =
         file.pools.iter().enumerate().map(|(index, typed)| pool::compile(typed, index, home, report)).collect();
-    let routes = route::compile(file, report);
+    let cors = cors::compile(file.cors.as_ref(), "cors", report);
+    let routes = route::compile(file, cors.as_ref(), report);
     Some(Snapshot {
         generation: 0,
         digest,
@@ -45,6 +47,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         headers: process::headers(&file.headers),
         access_log: process::access_log(&file.access_log, report),
         dns,
+        cors,
         pools: pools.into_iter().collect::<Option<_>>()?,
         routes: routes?,
     })

@@ -1,24 +1,32 @@
 //! Compiles the routes and sorts them, most specific first: host, then path, then deployment. It matches no request.
 
-use super::{name, unique, unknown_pool};
-use crate::config::file::{self, Match};
+use super::{cors, name, unique, unknown_pool};
+use crate::config::file::{self, Match, Switch};
 use crate::config::report::Report;
 use crate::config::snapshot::Route;
 use crate::domain::{DeploymentName, RouteName};
+use crate::policy::cors::Cors;
 use crate::policy::route::{DeploymentMatch, HostMatch, Matcher, PathMatch};
+use std::sync::Arc;
 
 /// Name of the route that takes everything where the file has no routes.
 const IMPLICIT_ROUTE: &str = "default";
 
 /// Compiles the routes; `None` only after a problem.
-pub(super) fn compile(file: &file::File, report: &mut Report<'_>) -> Option<Vec<Route>> {
+pub(super) fn compile(file: &file::File, cors: Option<&Arc<Cors>>, report: &mut Report<'_>) -> Option<Vec<Route>> {
     if file.routes.is_empty() {
-        return implicit(file, report);
+        return implicit(file, cors, report);
     }
     unique(file.routes.iter().map(|one| one.name.as_str()), "routes", "routes", report);
     let mut routes = Vec::with_capacity(file.routes.len());
     for (index, typed) in file.routes.iter().enumerate() {
-        routes.push(route(typed, file, &format!("routes[{index}]"), report));
+        let path = format!("routes[{index}]");
+        let cors = match &typed.cors {
+            None => cors.cloned(),
+            Some(Switch::Off) => None,
+            Some(Switch::On(own)) => cors::compile(Some(own), &format!("{path}.cors"), report),
+        };
+        routes.push(route(typed, file, &path, report).map(|route| Route { cors, ..route }));
     }
     ties(&routes, report);
     for (index, pool) in file.pools.iter().enumerate() {
@@ -31,7 +39,7 @@ pub(super) fn compile(file: &file::File, report: &mut Report<'_>) -> Option<Vec<
     Some(routes)
 }
 
-fn implicit(file: &file::File, report: &mut Report<'_>) -> Option<Vec<Route>> {
+fn implicit(file: &file::File, cors: Option<&Arc<Cors>>, report: &mut Report<'_>) -> Option<Vec<Route>> {
     if file.pools.len() > 1 {
         let help = "add `routes`, such as `- { name: chat, match: { deployment: gpt-4o }, pool: chat }`";
         let message = format!("{} pools and no routes: nothing says which pool takes a request", file.pools.len());
@@ -40,7 +48,7 @@ fn implicit(file: &file::File, report: &mut Report<'_>) -> Option<Vec<Route>> {
     }
     let matcher =
         Matcher { host: HostMatch::Any, path: PathMatch::Prefix(String::new()), deployment: DeploymentMatch::Any };
-    Some(vec![Route { name: RouteName::new(IMPLICIT_ROUTE).ok()?, matcher, pool: 0 }])
+    Some(vec![Route { name: RouteName::new(IMPLICIT_ROUTE).ok()?, matcher, pool: 0, cors: cors.cloned() }])
 }
 
 fn route(typed: &file::Route, file: &file::File, path: &str, report: &mut Report<'_>) -> Option<Route> {
@@ -50,7 +58,7 @@ fn route(typed: &file::Route, file: &file::File, path: &str, report: &mut Report
         unknown_pool(&typed.pool, file, &format!("{path}.pool"), report);
     }
     let matcher = matcher(&typed.matches, &format!("{path}.match"), report);
-    Some(Route { name: name?, matcher: matcher?, pool: pool? })
+    Some(Route { name: name?, matcher: matcher?, pool: pool?, cors: None })
 }
 
 fn matcher(typed: &Match, path: &str, report: &mut Report<'_>) -> Option<Matcher> {

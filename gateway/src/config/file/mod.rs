@@ -3,11 +3,13 @@
 //! No `flatten`, `untagged` or internal tags: choices are externally tagged and read as plain YAML maps. The doc comment of
 //! a field is its sentence in the schema and in editors.
 
+mod cors;
 mod pool;
 mod process;
 mod route;
 mod values;
 
+pub(super) use cors::Cors;
 pub(super) use pool::{
     Auth, Backend, Coordinates, Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts,
 };
@@ -57,6 +59,10 @@ pub(super) struct File {
     /// Background look-up of the backends' host names.
     #[serde(default)]
     pub(super) dns: Dns,
+    /// Cross-origin use by browsers, for every route without a `cors` of its own; default: none, backends answer for themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Cors")]
+    pub(super) cors: Option<Cors>,
     /// Pools of interchangeable backends, 1 to 256.
     #[schemars(length(min = 1, max = 256))]
     pub(super) pools: Vec<Pool>,

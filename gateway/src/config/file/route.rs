@@ -1,5 +1,7 @@
 //! The part of the file about routes.
 
+use super::cors::Cors;
+use super::values::Switch;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +16,10 @@ pub(in crate::config) struct Route {
     pub(in crate::config) matches: Match,
     /// Name of the pool that takes the requests.
     pub(in crate::config) pool: String,
+    /// Cross-origin use by browsers, or `off`; default: the `cors` for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Switch<Cors>")]
+    pub(in crate::config) cors: Option<Switch<Cors>>,
 }
 
 /// Conditions of a route.

@@ -123,6 +123,7 @@ fn snapshot(pool: Pool) -> Arc<Snapshot> {
         headers: Headers { served_by: true, attempts: true, request_id_accepted: true },
         access_log: AccessLog::Off,
         dns: Dns { refresh: SECOND, timeout: SECOND },
+        cors: None,
         pools: vec![pool],
         routes: Vec::new(),
     })
