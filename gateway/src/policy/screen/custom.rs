@@ -63,7 +63,7 @@ pub enum Group {
     /// Requests of one client address (IPv6: one /64).
     RemoteAddr,
     /// Requests from one country.
-    GeoLocation,
+    Country,
     /// Requests with one value of this header; those without it share one, too.
     Header(HeaderName),
     /// All requests.
@@ -229,7 +229,7 @@ impl Rule {
     #[must_use]
     pub fn needs_place(&self) -> bool {
         self.conditions.iter().any(|condition| condition.matcher.needs_place())
-            || matches!(&self.action, Action::RateLimit(limit) if limit.group == Group::GeoLocation)
+            || matches!(&self.action, Action::RateLimit(limit) if limit.group == Group::Country)
     }
 
     /// What it does, in a word.
@@ -265,7 +265,7 @@ impl Group {
         match self {
             Self::SocketAddr => Key::Address(view.socket.map(neighbourhood)),
             Self::RemoteAddr => Key::Address(view.client.map(neighbourhood)),
-            Self::GeoLocation => Key::Country(view.place.country),
+            Self::Country => Key::Country(view.place.country),
             Self::Header(name) => Key::Text(view.header(name).next().map(Cow::Borrowed)),
             Self::None => Key::All,
         }

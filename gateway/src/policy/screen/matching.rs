@@ -28,7 +28,7 @@ pub enum Operator {
     /// The address lies in one of the networks.
     IpMatch,
     /// The address is registered in one of the countries.
-    GeoMatch,
+    CountryMatch,
     /// The address belongs to one of the autonomous systems.
     AsnMatch,
     /// The same bytes.
@@ -101,7 +101,7 @@ impl Operator {
     pub const ALL: [Self; 13] = [
         Self::Any,
         Self::IpMatch,
-        Self::GeoMatch,
+        Self::CountryMatch,
         Self::AsnMatch,
         Self::Equal,
         Self::Contains,
@@ -117,7 +117,7 @@ impl Operator {
     /// Whether it judges an address and not bytes.
     #[must_use]
     pub const fn is_of_address(self) -> bool {
-        matches!(self, Self::IpMatch | Self::GeoMatch | Self::AsnMatch)
+        matches!(self, Self::IpMatch | Self::CountryMatch | Self::AsnMatch)
     }
 }
 
@@ -219,7 +219,7 @@ impl Test {
                 let set: NetworkSet = each(values, network)?.into_iter().collect();
                 Self::Networks(Arc::new(set))
             }
-            Operator::GeoMatch => Self::Countries(each(values, country)?.into()),
+            Operator::CountryMatch => Self::Countries(each(values, country)?.into()),
             Operator::AsnMatch => Self::Systems(each(values, system)?.into()),
             Operator::Equal => {
                 let mut texts = literals(values);

@@ -63,15 +63,15 @@ fn addresses_are_judged_by_network_country_and_system() {
     for (operator, value, taken) in [
         (Operator::IpMatch, "192.0.2.0/24", true),
         (Operator::IpMatch, "192.0.3.0/24", false),
-        (Operator::GeoMatch, "se", true),
-        (Operator::GeoMatch, "FR", false),
+        (Operator::CountryMatch, "se", true),
+        (Operator::CountryMatch, "FR", false),
         (Operator::AsnMatch, "AS8075", true),
         (Operator::AsnMatch, "8076", false),
     ] {
         assert_eq!(matcher(operator, &[value]).takes_address(Some(address), place), taken, "{operator:?} {value}");
     }
     let unknown = Place::default();
-    assert!(matcher(Operator::GeoMatch, &["ZZ"]).takes_address(None, unknown));
+    assert!(matcher(Operator::CountryMatch, &["ZZ"]).takes_address(None, unknown));
     assert!(!matcher(Operator::IpMatch, &["0.0.0.0/0"]).takes_address(None, unknown));
 }
 
@@ -80,7 +80,7 @@ fn what_cannot_run_is_refused_with_its_reason() {
     for (operator, value, said) in [
         (Operator::IpMatch, "10.0.0.1/8", "10.0.0.0/8"),
         (Operator::IpMatch, "300.0.0.1", "no IP address"),
-        (Operator::GeoMatch, "SWE", "no country code"),
+        (Operator::CountryMatch, "SWE", "no country code"),
         (Operator::AsnMatch, "x", "no AS number"),
         (Operator::LessThan, "-1", "no number of bytes"),
         (Operator::Contains, "", "match everything"),

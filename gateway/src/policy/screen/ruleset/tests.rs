@@ -140,7 +140,7 @@ fn a_rate_limit_counts_per_group_and_speaks_only_beyond_it() {
     for (group, key) in [
         (Group::SocketAddr, "Address(Some(2001:db8::))"),
         (Group::RemoteAddr, "Address(Some(192.0.2.7))"),
-        (Group::GeoLocation, "Country(ZZ)"),
+        (Group::Country, "Country(ZZ)"),
         (Group::Header(HeaderName::from_static("x-team")), "Text(Some([98, 108, 117, 101]))"),
         (Group::Header(HeaderName::from_static("x-none")), "Text(None)"),
         (Group::None, "All"),
