@@ -67,8 +67,8 @@ pools:
         tidegate::config::load_text("x.yaml", &text, directory.path(), &environment)
     };
     let (snapshot, _) = load("edge.key", "edge.pem").unwrap();
-    assert!(snapshot.listeners[0].tls.as_ref().unwrap().certificate.ends_with("edge.pem"));
-    assert!(snapshot.pools[0].backends[0].url.ca_file.is_some());
+    assert!(snapshot.listeners[0].tls.as_ref().unwrap().certificates[0].certificate.ends_with("edge.pem"));
+    assert!(snapshot.pools[0].backends[0].url.trust.ca_file.is_some());
     let told_of =
         |key: &str, authorities: &str| load(key, authorities).unwrap_err().0.iter().map(told).collect::<Vec<_>>();
     let mismatch = told_of("other.key", "edge.pem");

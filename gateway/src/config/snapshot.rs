@@ -9,6 +9,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod tls;
+
+pub use tls::{BackendTls, ClientAuth, Tls, TlsFiles};
+
 /// One configuration, ready to run.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
@@ -47,19 +51,10 @@ pub struct Listener {
     pub name: ListenerName,
     /// Address to bind.
     pub address: SocketAddr,
-    /// Certificate and key; plain text when absent.
-    pub tls: Option<TlsFiles>,
+    /// Certificates; plain text when absent.
+    pub tls: Option<Tls>,
     /// HTTP/2: by ALPN under TLS, by prior knowledge (h2c) in plain text.
     pub http2: bool,
-}
-
-/// A certificate chain and its key, as PEM files. Read at start and on reload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// PEM certificate chain, leaf first.
-    pub certificate: PathBuf,
-    /// PEM private key.
-    pub key: PathBuf,
 }
 
 /// Process-wide settings.
@@ -238,7 +233,7 @@ pub struct Backend {
 pub struct BaseUrl {
     /// `https`.
     pub tls: bool,
-    /// Host name or address literal, without brackets: the TLS server name and what DNS resolves.
+    /// Host name or address literal, without brackets: what DNS resolves.
     pub host: String,
     /// Port.
     pub port: u16,
@@ -246,8 +241,8 @@ pub struct BaseUrl {
     pub authority: HeaderValue,
     /// Path in front of `/openai…`, without trailing slash; mostly empty.
     pub path: String,
-    /// PEM file with the CAs to trust for this backend instead of the system's.
-    pub ca_file: Option<PathBuf>,
+    /// Verification, and who we are there.
+    pub trust: BackendTls,
 }
 
 /// Our credential at a backend. The value is marked sensitive and prints as `Sensitive`.

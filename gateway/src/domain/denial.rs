@@ -60,6 +60,8 @@ pub enum Denial {
         /// What is wrong, for the message.
         what: &'static str,
     },
+    /// The client's certificate, or its lack of one, is not good enough any more.
+    ClientCertificateRefused,
     /// Method or protocol feature that is not proxied (CONNECT, TRACE).
     MethodNotAllowed,
     /// A preflight that asks for more than the configuration allows.

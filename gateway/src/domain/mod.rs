@@ -2,20 +2,20 @@
 //!
 //! Pure data. Nothing here does I/O, reads a clock, draws a random number or logs.
 
+mod client_certificate;
 mod denial;
 mod ending;
 mod moment;
 mod name;
-mod network;
 mod outcome;
 mod secret;
 mod usage;
 
+pub use client_certificate::{ClientCertificate, Presented};
 pub use denial::{Denial, Fault};
 pub use ending::Ending;
 pub use moment::Moment;
 pub use name::{BackendId, BackendName, DeploymentName, ListenerName, NameError, PoolName, Region, RouteName};
-pub use network::{Network, NetworkError, NetworkSet};
 pub use outcome::Outcome;
 pub use secret::Secret;
 pub use usage::Usage;

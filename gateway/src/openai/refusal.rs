@@ -66,6 +66,10 @@ impl From<&Denial> for Refusal {
                 Self { param: Some(param), ..no(400, "invalid_value", &format!("`{param}` {what}.")) }
             }
             Denial::BadMultipart { what } => no(400, "bad_multipart", &format!("The form is unreadable: {what}.")),
+            Denial::ClientCertificateRefused => {
+                let message = "This listener does not accept the client's certificate. Connect anew with a valid one.";
+                no(403, "client_certificate_refused", message)
+            }
             Denial::MethodNotAllowed => no(405, "method_not_allowed", "This method is not served."),
             Denial::CorsRefused { what } => no(403, "cors_refused", &format!("The preflight is refused: {what}.")),
             Denial::Overloaded { retry_after } => Self {

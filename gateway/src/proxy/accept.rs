@@ -4,9 +4,10 @@
 
 use super::context::Envelope;
 use crate::config::snapshot::{Headers, Limits};
-use crate::domain::Denial;
+use crate::domain::{Denial, Presented};
 use http::{HeaderValue, header};
 use pingora_proxy::Session;
+use std::sync::Arc;
 
 /// Longest `x-request-id` taken over from a client, bytes.
 const REQUEST_ID_LENGTH_MAX: usize = 128;
@@ -22,13 +23,20 @@ pub(super) fn accept(session: &Session, limits: &Limits, headers: &Headers) -> R
     if !authority && request.uri.authority().is_none() {
         return Err(Denial::HostMissing);
     }
+    let tls = session.digest().and_then(|digest| digest.ssl_digest.as_deref());
+    let certificate = match tls.and_then(|tls| tls.extension.get::<Presented>()) {
+        None => None,
+        Some(Presented::Trusted(certificate)) => Some(Arc::clone(certificate)),
+        Some(Presented::Refused) => return Err(Denial::ClientCertificateRefused),
+    };
     let sdk_retries =
         request.headers.get(SDK_RETRY_COUNT).and_then(|v| v.to_str().ok()).and_then(|v| v.parse().ok()).unwrap_or(0);
     Ok(Envelope {
         request_id: request_id(session, headers),
         client: session.client_addr().and_then(|a| a.as_inet()).copied(),
         http2,
-        tls: session.digest().is_some_and(|d| d.ssl_digest.is_some()),
+        tls: tls.is_some(),
+        certificate,
         upgrade: session.downstream_session.is_upgrade_req(),
         sdk_retries,
     })

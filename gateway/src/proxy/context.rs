@@ -2,7 +2,7 @@
 
 use super::live::Live;
 use super::replay::Desk;
-use crate::domain::{Denial, Fault, Moment, Outcome};
+use crate::domain::{ClientCertificate, Denial, Fault, Moment, Outcome};
 use crate::openai::facts::Facts;
 use crate::openai::operation::Operation;
 use crate::openai::sse::{BodyScanner, Scanner};
@@ -43,6 +43,8 @@ pub(super) struct Envelope {
     pub(super) client: Option<SocketAddr>,
     pub(super) http2: bool,
     pub(super) tls: bool,
+    /// The client's certificate, where the listener asks for one.
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
     pub(super) upgrade: bool,
     /// `x-stainless-retry-count`: how often the SDK has tried this before.
     pub(super) sdk_retries: u32,

@@ -5,10 +5,11 @@ use crate::policy::route::Matcher;
 use crate::state::{BackendState, Fleet};
 use crate::telemetry::{BackendMeters, Metrics, PoolMeters, RouteMeters};
 use pingora::protocols::tls::CaType;
-use pingora::utils::tls::{WrappedX509, parse_x509};
-use rustls_pki_types::CertificateDer;
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -33,7 +34,9 @@ pub(super) struct LiveBackend {
     pub(super) meters: Arc<BackendMeters>,
     /// CAs to trust instead of the system's.
     pub(super) trust: Option<Arc<CaType>>,
-    /// Keeps connections with different trust apart: the CA is not part of Pingora's pool key.
+    /// What we show to the backend.
+    pub(super) identity: Option<Arc<CertKey>>,
+    /// Keeps connections made under other files apart: of them Pingora's pool key has only the certificate's serial number.
     pub(super) group: u64,
     /// Which of its addresses is used; moves on when one refuses.
     turn: AtomicUsize,
@@ -52,7 +55,7 @@ impl LiveBackend {
 }
 
 impl Live {
-    /// Binds a fleet to its meters. Reads CA files (checked when the configuration was compiled): not for the async
+    /// Binds a fleet to its meters. Reads certificates of backends (checked when the configuration was compiled): not for the async
     /// threads.
     #[must_use]
     pub fn new(fleet: Arc<Fleet>, metrics: &Metrics) -> Self {
@@ -77,22 +80,35 @@ impl Live {
 }
 
 fn bind(backend: &Backend, metrics: &Metrics) -> LiveBackend {
-    let trust = trust(backend);
     LiveBackend {
         meters: metrics.backend(&backend.id, &backend.region),
-        group: if trust.is_some() { fastrand::u64(1..) } else { 0 },
-        trust,
+        group: backend.url.trust.contents,
+        trust: trust(backend),
+        identity: identity(backend),
         turn: AtomicUsize::new(0),
     }
 }
 
 /// The backend's own CAs. A file that has gone since it was checked leaves no CA to trust, never the system's.
 fn trust(backend: &Backend) -> Option<Arc<CaType>> {
-    let path = backend.url.ca_file.as_ref()?;
+    let certificates = certificates(backend, backend.url.trust.ca_file.as_ref()?);
+    Some(certificates.iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect())
+}
+
+/// Our certificate there. Without its files, which were checked, we show none and the backend may refuse us.
+fn identity(backend: &Backend) -> Option<Arc<CertKey>> {
+    let files = backend.url.trust.client_certificate.as_ref()?;
+    let chain: Vec<_> = certificates(backend, &files.certificate).iter().map(|der| der.to_vec()).collect();
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .inspect_err(|error| log::error!("backend {}: cannot read {}: {error}", backend.id, files.key.display()))
+        .ok()?;
+    (!chain.is_empty()).then(|| Arc::new(CertKey::new(chain, key.secret_der().to_vec())))
+}
+
+fn certificates(backend: &Backend, path: &Path) -> Vec<CertificateDer<'static>> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let certificates = read.unwrap_or_else(|error| {
+    read.unwrap_or_else(|error| {
         log::error!("backend {}: cannot read {}: {error}", backend.id, path.display());
         Vec::new()
-    });
-    Some(certificates.iter().map(|der| WrappedX509::new(der.to_vec(), parse_x509)).collect())
+    })
 }

@@ -78,8 +78,7 @@ fn peer(
     (fresh, upgrade, length): (bool, bool, usize),
 ) -> Option<HttpPeer> {
     let address = bound.address(ticket.state())?;
-    let server_name = if backend.url.tls { backend.url.host.clone() } else { String::new() };
-    let mut peer = HttpPeer::new(address, backend.url.tls, server_name);
+    let mut peer = HttpPeer::new(address, backend.url.tls, backend.url.trust.server_name.clone());
     let timeouts = &pool.timeouts;
     let options = &mut peer.options;
     options.connection_timeout = Some(timeouts.connect);
@@ -99,6 +98,7 @@ fn peer(
         options.max_h2_streams = 100;
     }
     options.ca = bound.trust.clone();
+    peer.client_cert_key = bound.identity.clone();
     peer.group_key = if fresh { fastrand::u64(1..) } else { bound.group };
     Some(peer)
 }

@@ -131,6 +131,7 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
     let request = session.req_header();
     let admission = ctx.admission.as_ref();
     let envelope = ctx.envelope.as_ref();
+    let certificate = envelope.and_then(|e| e.certificate.as_deref());
     let pool = admission.and_then(|a| snapshot.pools.get(a.pool));
     let text = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok());
     let backend = |index: usize| pool.and_then(|p| p.backends.get(index));
@@ -140,6 +141,8 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         request_id: envelope.and_then(|e| e.request_id.to_str().ok()).unwrap_or("-").into(),
         trace_id: text("traceparent").and_then(trace_id).map(Into::into),
         client: envelope.and_then(|e| e.client),
+        client_subject: certificate.map(|c| c.subject.as_str().into()),
+        client_fingerprint: certificate.map(|c| c.fingerprint.as_str().into()),
         listener: gateway.listener_of(session.server_addr()).map(Into::into),
         protocol: if envelope.is_some_and(|e| e.http2) { "HTTP/2" } else { "HTTP/1.1" },
         method: request.method.as_str().into(),

@@ -99,6 +99,12 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
             gateway.add_dependency(ready);
         }
     }
+    if snapshot.listeners.iter().any(|listener| listener.tls.is_some()) {
+        let (certificates, metrics) = (Arc::clone(&parts.certificates), Arc::clone(&parts.metrics));
+        let mut watch = background_service("certificates", tls::watch::Watch { certificates, metrics });
+        watch.threads = Some(1);
+        server.add_service(watch);
+    }
     let draining = Arc::clone(&parts.draining);
     let drain = shutdown::Drain {
         gauges: parts.gauges.clone(),
@@ -147,6 +153,7 @@ impl Parts {
         let fleet = registry.bind(Arc::new(snapshot));
         let live = Arc::new(ArcSwap::from_pointee(Live::new(Arc::clone(&fleet), &metrics)));
         metrics.in_force(1);
+        tls::watch::report(&certificates, &metrics);
         Ok(Self {
             fleet,
             live,
@@ -216,10 +223,14 @@ impl Parts {
 
     /// A reload reads the certificates again; a pair that does not work refuses the configuration.
     fn certificates_hook(&self) -> reload::Hook {
-        let certificates = Arc::clone(&self.certificates);
+        let (certificates, metrics) = (Arc::clone(&self.certificates), Arc::clone(&self.metrics));
         Box::new(move |snapshot| {
             let fresh = certificates.prepare(&snapshot.listeners).map_err(|e| e.to_string())?;
-            Ok(Box::new(move |_fleet| fresh.serve()))
+            let (certificates, metrics) = (Arc::clone(&certificates), Arc::clone(&metrics));
+            Ok(Box::new(move |_fleet| {
+                certificates.serve(fresh);
+                tls::watch::report(&certificates, &metrics);
+            }))
         })
     }
 

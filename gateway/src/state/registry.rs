@@ -80,23 +80,26 @@ impl Registry {
 
 impl Entries {
     fn state_of(&mut self, backend: &Backend) -> Arc<BackendState> {
+        // A renewed certificate of ours makes no other backend of it.
+        let mut url = backend.url.clone();
+        url.trust.contents = 0;
         let known = self.backends.get_mut(&backend.id);
-        if let Some(entry) = known.filter(|e| e.url == backend.url && e.deployment == backend.deployment) {
+        if let Some(entry) = known.filter(|e| e.url == url && e.deployment == backend.deployment) {
             if entry.auth != backend.auth {
                 entry.auth = backend.auth.clone();
                 entry.state.forgive_misconfiguration();
             }
             return Arc::clone(&entry.state);
         }
-        let addresses = Addresses::of_host(&backend.url.host, backend.url.port);
-        let same_host = |e: &&Entry| e.url.host == backend.url.host && e.url.port == backend.url.port;
+        let addresses = Addresses::of_host(&url.host, url.port);
+        let same_host = |e: &&Entry| e.url.host == url.host && e.url.port == url.port;
         if let Some(entry) = self.backends.get(&backend.id).filter(same_host) {
             addresses.replace(entry.state.addresses().all());
         }
         let state = Arc::new(BackendState::new(backend.id.clone(), addresses));
         let entry = Entry {
             state: Arc::clone(&state),
-            url: backend.url.clone(),
+            url,
             deployment: backend.deployment.clone(),
             auth: backend.auth.clone(),
         };

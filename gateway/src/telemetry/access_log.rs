@@ -35,6 +35,12 @@ pub struct Record<'a> {
     pub trace_id: Option<Cow<'a, str>>,
     /// Address of the client's connection.
     pub client: Option<SocketAddr>,
+    /// Subject of the client's certificate, where the listener asks for one.
+    #[serde(serialize_with = "optional_field", skip_serializing_if = "Option::is_none")]
+    pub client_subject: Option<Cow<'a, str>>,
+    /// SHA-256 of that certificate, hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_fingerprint: Option<Cow<'a, str>>,
     /// Where it connected.
     pub listener: Option<Cow<'a, str>>,
     /// `HTTP/1.1` or `HTTP/2`.

@@ -7,7 +7,7 @@ use super::process;
 use super::table::Families;
 use crate::config::snapshot::Snapshot;
 use crate::domain::{BackendId, PoolName, Region, RouteName};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TEXT_FORMAT, TextEncoder};
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -25,6 +25,8 @@ pub struct Metrics {
     routes: Table<(RouteName, PoolName), RouteMeters>,
     pools: Table<PoolName, PoolMeters>,
     backends: Table<(BackendId, Region), BackendMeters>,
+    /// Listener and path of the certificates that have a series.
+    certificates: Mutex<HashSet<(String, String)>>,
     /// Bytes of request bodies held in memory.
     pub body_memory: IntGauge,
     /// 1 while the process is shutting down.
@@ -54,6 +56,7 @@ impl Metrics {
             routes: RwLock::default(),
             pools: RwLock::default(),
             backends: RwLock::default(),
+            certificates: Mutex::default(),
             body_memory: families.body_memory.with_label_values(BARE),
             draining: families.draining.with_label_values(BARE),
             access_log_lines: families.access_log_lines.with_label_values(BARE),
@@ -123,6 +126,22 @@ impl Metrics {
         self.families.config_generation.with_label_values(BARE).set(i64::try_from(generation).unwrap_or(i64::MAX));
         self.families.reload_success_time.with_label_values(BARE).set(seconds(clock::unix_ms()));
         self.families.reload_successful.with_label_values(BARE).set(1);
+    }
+
+    /// The certificates that are served now, each by listener and path, with the end of its validity in Unix time. Those
+    /// that are served no more leave.
+    pub fn certificates(&self, served: &[(String, String, u64)]) {
+        let mut known = self.certificates.lock();
+        let now: HashSet<_> = served.iter().map(|(listener, path, _)| (listener.clone(), path.clone())).collect();
+        for (listener, path) in known.difference(&now) {
+            // Gone already is as good.
+            let _ = self.families.certificate_expiry.remove_label_values(&[listener, path]);
+        }
+        for (listener, path, expiry) in served {
+            let expiry = seconds(expiry.saturating_mul(1000));
+            self.families.certificate_expiry.with_label_values(&[listener, path]).set(expiry);
+        }
+        *known = now;
     }
 
     /// A reload was tried.
@@ -226,6 +245,7 @@ mod tests {
         metrics.denied("route_not_found");
         metrics.faulted("no_backend");
         metrics.looked_up(true);
+        metrics.certificates(&[("edge".into(), "edge.pem".into(), 1_800_000_000)]);
         metrics.in_force(3);
         metrics.reloaded(false);
         let text = String::from_utf8(metrics.render()).unwrap();
@@ -255,6 +275,7 @@ mod tests {
             r#"tidegate_probes_total{backend="sweden",pool="chat",result="timed_out"} 1"#,
             r#"tidegate_tokens_total{backend="sweden",kind="reasoning",pool="chat"} 2"#,
             r#"tidegate_health_changes_total{backend="sweden",pool="chat",to="unhealthy"} 1"#,
+            r#"tidegate_certificate_expiry_timestamp_seconds{certificate="edge.pem",listener="edge"} 1800000000"#,
             "tidegate_config_generation 3",
             "tidegate_config_last_reload_successful 0",
         ] {

@@ -187,6 +187,8 @@ table! {
         "When the configuration in force was loaded, Unix time.";
     reload_successful: gauge "tidegate_config_last_reload_successful" []
         "1 when the last load of the configuration succeeded, else 0.";
+    certificate_expiry: float_gauge "tidegate_certificate_expiry_timestamp_seconds" ["listener", "certificate"]
+        "When the certificate of a listener expires, Unix time; the certificate by the path of its file.";
     access_log_lines: counter "tidegate_access_log_lines_total" []
         "Lines written to the access log.";
     access_log_dropped: counter "tidegate_access_log_dropped_total" []

@@ -2,20 +2,22 @@
 //! words that hold no header and no credential.
 
 use super::Post;
-use crate::config::snapshot::{Auth, ProbeKind};
+use crate::config::snapshot::{Auth, ProbeKind, TlsFiles};
+use async_trait::async_trait;
 use http::header::{AUTHORIZATION, HOST, USER_AGENT};
 use http::{HeaderName, HeaderValue, Method};
+use pingora::connectors::TransportConnector;
 use pingora::http::RequestHeader;
 use pingora::protocols::ALPN;
 use pingora::protocols::tls::CaType;
-use pingora::upstreams::peer::PeerOptions;
-use pingora::utils::tls::{WrappedX509, parse_x509};
+use pingora::upstreams::peer::{HttpPeer, PeerOptions};
+use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use pingora::{Error, ErrorType};
 use pingora_load_balancing::Backend;
 use pingora_load_balancing::health_check::{HealthCheck, HttpHealthCheck, TcpHealthCheck};
-use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
-use std::net::SocketAddr;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,14 +26,18 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate-probe/", e
 /// Longest text of an error's cause that is passed on, characters.
 const CAUSE_LENGTH_MAX: usize = 200;
 
+/// Where a template leads; each check sets the address.
+const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1);
+
 /// A check, ready to be sent again and again.
 pub(super) struct Check(Box<dyn HealthCheck + Send + Sync>);
 
 impl Check {
     /// Builds the check of a backend.
     pub(super) fn new(post: &Post) -> Result<Self, String> {
-        let trust = post.url.ca_file.as_deref().map(trust).transpose()?;
-        let server_name = if post.url.tls { post.url.host.clone() } else { String::new() };
+        let trust = post.url.trust.ca_file.as_deref().map(trust).transpose()?;
+        let identity = post.url.trust.client_certificate.as_ref().map(identity).transpose()?;
+        let server_name = post.url.trust.server_name.clone();
         let limit = |options: &mut PeerOptions| {
             let timeout = Some(post.probe.timeout);
             options.connection_timeout = timeout;
@@ -44,12 +50,19 @@ impl Check {
             }
         };
         let ProbeKind::Http { method, path, statuses, credential, headers } = &post.probe.kind else {
+            if identity.is_some() {
+                let mut peer = HttpPeer::new(NOWHERE, true, server_name);
+                peer.client_cert_key = identity;
+                limit(&mut peer.options);
+                return Ok(Self(Box::new(Introduced { peer, connector: TransportConnector::new(None) })));
+            }
             let mut check = TcpHealthCheck::new();
             check.peer_template.sni = server_name;
             limit(&mut check.peer_template.options);
             return Ok(Self(check));
         };
-        let mut check = HttpHealthCheck::new(&post.url.host, post.url.tls);
+        let mut check = HttpHealthCheck::new(&server_name, post.url.tls);
+        check.peer_template.client_cert_key = identity;
         limit(&mut check.peer_template.options);
         check.req = request(post, (method, path), *credential, headers).map_err(|error| describe(&error))?;
         let statuses = statuses.clone();
@@ -64,6 +77,25 @@ impl Check {
     pub(super) async fn send(&self, address: SocketAddr) -> Result<(), String> {
         let target = Backend::new(&address.to_string()).map_err(|error| describe(&error))?;
         self.0.check(&target).await.map_err(|error| describe(&error))
+    }
+}
+
+/// Connects and shows our certificate, which the check of `pingora-load-balancing` cannot.
+struct Introduced {
+    peer: HttpPeer,
+    connector: TransportConnector,
+}
+
+#[async_trait]
+impl HealthCheck for Introduced {
+    async fn check(&self, target: &Backend) -> pingora::Result<()> {
+        let mut peer = self.peer.clone();
+        peer._address = target.addr.clone();
+        self.connector.get_stream(&peer).await.map(|_| ())
+    }
+
+    fn health_threshold(&self, _success: bool) -> usize {
+        1
     }
 }
 
@@ -98,6 +130,19 @@ fn trust(path: &Path) -> Result<Arc<CaType>, String> {
     let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
     let certificates = read.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     Ok(certificates.iter().map(|certificate| WrappedX509::new(certificate.to_vec(), parse_x509)).collect())
+}
+
+/// What we show to the backend.
+fn identity(files: &TlsFiles) -> Result<Arc<CertKey>, String> {
+    let unreadable = |path: &Path, error: &dyn std::fmt::Display| format!("cannot read {}: {error}", path.display());
+    let read: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect);
+    let chain = read.map_err(|error| unreadable(&files.certificate, &error))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| unreadable(&files.key, &error))?;
+    if chain.is_empty() {
+        return Err(unreadable(&files.certificate, &"no PEM certificate in it"));
+    }
+    let chain = chain.iter().map(|certificate| certificate.to_vec()).collect();
+    Ok(Arc::new(CertKey::new(chain, key.secret_der().to_vec())))
 }
 
 /// Kind and root cause of an error. Contexts, which may quote what was sent, stay out.

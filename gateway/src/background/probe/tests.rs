@@ -98,7 +98,7 @@ async fn what_fails_is_said_without_what_was_sent() {
     assert_eq!(result, ProbeResult::Failed);
     assert!(why.starts_with("ConnectRefused: Connection refused"), "{why}");
     let mut gone = post.clone();
-    gone.url.ca_file = Some("/no/such/ca.pem".into());
+    gone.url.trust.ca_file = Some("/no/such/ca.pem".into());
     let (result, why) = send(&gone, &mut None, address).await;
     assert_eq!(result, ProbeResult::Failed);
     assert!(why.contains("/no/such/ca.pem"), "{why}");

@@ -26,17 +26,18 @@ pub(super) fn compile(
         .as_deref()
         .map(|deployment| name(DeploymentName::new(deployment), &format!("{path}.deployment"), report));
     api_version(typed.api_version.as_deref(), path, report);
-    let ca_file = typed.ca_file.as_ref().map(|file| report.resolve(file));
-    if let Some(file) = &ca_file {
-        tls::check_authorities(file, &format!("{path}.ca_file"), report);
-    }
-    let url = url::compile(&typed.url, ca_file, &format!("{path}.url"), report);
+    let trust = tls::backend(typed, path, report);
+    let url = url::compile(&typed.url, trust, &format!("{path}.url"), report);
     let plain = url.as_ref().is_some_and(|url| !url.tls);
-    if plain && typed.http2 {
-        report.problem(&format!("{path}.http2"), "needs an https `url`", None);
-    }
-    if plain && typed.ca_file.is_some() {
-        report.problem(&format!("{path}.ca_file"), "needs an https `url`", None);
+    for (key, there) in [
+        ("http2", typed.http2),
+        ("ca_file", typed.ca_file.is_some()),
+        ("server_name", typed.server_name.is_some()),
+        ("client_certificate", typed.client_certificate.is_some()),
+    ] {
+        if plain && there {
+            report.problem(&format!("{path}.{key}"), "needs an https `url`", None);
+        }
     }
     let auth = auth(typed, plain, path, report);
     let headers = header::compile(&typed.headers, &format!("{path}.headers"), report);

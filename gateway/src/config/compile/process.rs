@@ -3,7 +3,7 @@
 use super::{name, positive, size, tls, unique, zero_or_more};
 use crate::config::file::{self, Switch};
 use crate::config::report::Report;
-use crate::config::snapshot::{AccessLog, Dns, Headers, Limits, Listener, Process, TlsFiles};
+use crate::config::snapshot::{AccessLog, Dns, Headers, Limits, Listener, Process};
 use crate::domain::ListenerName;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -38,7 +38,7 @@ fn listener(
 ) -> Option<Listener> {
     let name = name(ListenerName::new(&typed.name), &format!("{path}.name"), report);
     let address = address(&typed.address, &format!("{path}.address"), taken, report);
-    let tls = typed.tls.as_ref().map(|typed| tls_files(typed, &format!("{path}.tls"), report));
+    let tls = typed.tls.as_ref().map(|typed| tls::listener(typed, &format!("{path}.tls"), report));
     Some(Listener { name: name?, address: address?, tls, http2: typed.http2 })
 }
 
@@ -67,12 +67,6 @@ fn address(
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let all = a.ip().is_unspecified() || b.ip().is_unspecified();
     a.port() == b.port() && (a.ip() == b.ip() || (all && a.is_ipv4() == b.is_ipv4()))
-}
-
-fn tls_files(typed: &file::Tls, path: &str, report: &mut Report<'_>) -> TlsFiles {
-    let files = TlsFiles { certificate: report.resolve(&typed.certificate.file), key: report.resolve(&typed.key.file) };
-    tls::check_pair(&files, path, report);
-    files
 }
 
 /// Process-wide settings.

@@ -1,13 +1,12 @@
 //! A backend's base URL, taken apart.
 
 use crate::config::report::Report;
-use crate::config::snapshot::BaseUrl;
+use crate::config::snapshot::{BackendTls, BaseUrl};
 use http::HeaderValue;
-use std::path::PathBuf;
 use url::{Host, Url};
 
-/// Takes `typed` apart; `None` after a problem. The text itself is not repeated: it may hold a credential.
-pub(super) fn compile(typed: &str, ca_file: Option<PathBuf>, path: &str, report: &mut Report<'_>) -> Option<BaseUrl> {
+/// Takes `typed` apart; `None` after a problem. With `https`, its host is the server name of `trust` where that has none. The text itself is not repeated: it may hold a credential.
+pub(super) fn compile(typed: &str, mut trust: BackendTls, path: &str, report: &mut Report<'_>) -> Option<BaseUrl> {
     let url = match parse(typed) {
         Ok(url) => url,
         Err((message, help)) => {
@@ -21,6 +20,9 @@ pub(super) fn compile(typed: &str, ca_file: Option<PathBuf>, path: &str, report:
         Host::Ipv4(address) => address.to_string(),
         Host::Ipv6(address) => address.to_string(),
     };
+    if tls && trust.server_name.is_empty() {
+        trust.server_name.clone_from(&host);
+    }
     if !tls && !is_loopback(&url) {
         let help = "use https, or keep the path to it private";
         report.warn(path, "credentials and prompts travel in plain text", help.to_owned());
@@ -31,7 +33,7 @@ pub(super) fn compile(typed: &str, ca_file: Option<PathBuf>, path: &str, report:
     let authority = HeaderValue::from_str(&authority)
         .map_err(|_error| report.problem(path, "its host cannot stand in a `Host` header", None))
         .ok()?;
-    Some(BaseUrl { tls, host, port, authority, path: url.path().trim_end_matches('/').to_owned(), ca_file })
+    Some(BaseUrl { tls, host, port, authority, path: url.path().trim_end_matches('/').to_owned(), trust })
 }
 
 const HELP: &str = "write it as https://NAME.openai.azure.com";

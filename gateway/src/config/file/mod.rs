@@ -7,14 +7,16 @@ mod cors;
 mod pool;
 mod process;
 mod route;
+mod tls;
 mod values;
 
 pub(super) use cors::Cors;
 pub(super) use pool::{
     Auth, Backend, Coordinates, Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts,
 };
-pub(super) use process::{AccessLog, Admin, Dns, Headers, Limits, Listener, Process, Tls};
+pub(super) use process::{AccessLog, Admin, Dns, Headers, Limits, Listener, Process};
 pub(super) use route::{Match, Route};
+pub(super) use tls::{ClientAuthMode, Pair, Tls, UnknownName};
 pub(super) use values::{
     HeaderText, PERIOD_ERROR, Period, SHARE_ERROR, SIZE_ERROR, ScalarError, Secret, Share, Size, Switch,
 };

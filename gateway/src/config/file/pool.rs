@@ -1,5 +1,6 @@
 //! The parts of the file about pools and their backends.
 
+use super::tls::Pair;
 use super::values::{HeaderText, Period, Secret, Share, Switch};
 use crate::config::defaults;
 use schemars::JsonSchema;
@@ -322,6 +323,14 @@ pub(in crate::config) struct Backend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PathBuf")]
     pub(in crate::config) ca_file: Option<PathBuf>,
+    /// Name that the backend's certificate must have, also sent as SNI, `https` only; default: the host of `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) server_name: Option<String>,
+    /// Certificate that we show to the backend (mutual TLS), `https` only; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Pair")]
+    pub(in crate::config) client_certificate: Option<Pair>,
     /// Where it is, for a region that is not in the built-in table; default: the table's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Coordinates")]

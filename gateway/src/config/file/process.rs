@@ -1,5 +1,6 @@
 //! The parts of the file about the process itself: listeners, admin, limits, headers, log, DNS.
 
+use super::tls::Tls;
 use super::values::{Period, Size};
 use crate::config::defaults;
 use schemars::JsonSchema;
@@ -25,24 +26,6 @@ pub(in crate::config) struct Listener {
 
 const fn listener_http2() -> bool {
     defaults::LISTENER_HTTP2
-}
-
-/// TLS of a listener; the files are read again on reload.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::config) struct Tls {
-    /// PEM certificate chain, leaf first.
-    pub(in crate::config) certificate: FilePath,
-    /// PEM private key.
-    pub(in crate::config) key: FilePath,
-}
-
-/// A file by its path.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::config) struct FilePath {
-    /// Path of the file, relative to the configuration's directory.
-    pub(in crate::config) file: PathBuf,
 }
 
 /// Admin listener.

@@ -3,7 +3,8 @@
 
 use super::*;
 use crate::config::snapshot::{
-    AccessLog, Auth, Backend, BaseUrl, Dns, Headers, Limits, Pool, Probe, ProbeKind, Process, Snapshot, Timeouts,
+    AccessLog, Auth, Backend, BackendTls, BaseUrl, Dns, Headers, Limits, Pool, Probe, ProbeKind, Process, Snapshot,
+    Timeouts,
 };
 use crate::domain::{BackendId, BackendName, Outcome, Region};
 use crate::policy::eject::Ejection;
@@ -33,7 +34,7 @@ fn backend(name: &str, priority: u32) -> Backend {
             port: 80,
             authority: HeaderValue::from_static("192.0.2.1"),
             path: String::new(),
-            ca_file: None,
+            trust: BackendTls::default(),
         },
         deployment: None,
         api_version: None,

@@ -25,6 +25,8 @@ fn record() -> Record<'static> {
         request_id: "0123456789abcdef".into(),
         trace_id: None,
         client: Some("192.0.2.7:4711".parse().unwrap()),
+        client_subject: None,
+        client_fingerprint: None,
         listener: Some("public".into()),
         protocol: "HTTP/1.1",
         method: "POST".into(),
