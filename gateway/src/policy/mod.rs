@@ -8,5 +8,6 @@ pub mod failover;
 pub mod health;
 pub mod latency;
 pub mod route;
+pub mod screen;
 pub mod select;
 mod window;
