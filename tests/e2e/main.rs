@@ -22,5 +22,6 @@ mod exhaustion;
 mod failover;
 mod faults;
 mod headers;
+mod hops;
 mod misconfigured;
 mod selection;

@@ -3,7 +3,6 @@
 
 use super::Shared;
 use crate::domain::{BackendId, Moment};
-use crate::policy::eject::{Reason, Standing};
 use crate::state::{BackendReport, Fleet, PoolState};
 use crate::telemetry::{Metrics, clock};
 use async_trait::async_trait;
@@ -107,33 +106,14 @@ impl Admin {
     }
 }
 
-/// The required pools that cannot serve.
-///
-/// A pool whose backends merely rest after a 429 is not lacking: the honest answer is our 429 with the time to come back,
-/// and a load balancer that took this gateway out would turn it into an outage.
+/// The required pools that cannot serve, for people.
 fn lacking(fleet: &Fleet, now: Moment) -> Vec<Value> {
-    let pools = fleet
-        .snapshot
-        .pools
-        .iter()
-        .zip(&fleet.pools)
-        .filter(|(pool, state)| pool.required && state.eligible_count(now) == 0 && !is_throttled(state, now));
     let describe = |state: &PoolState| {
         let count = state.backends().count();
         let unresolved = state.backends().filter(|backend| backend.addresses().count() == 0).count();
         json!({ "pool": state.name().as_str(), "backends": count, "eligible": 0, "unresolved": unresolved })
     };
-    pools.map(|(_, state)| describe(state)).collect()
-}
-
-fn is_throttled(pool: &PoolState, now: Moment) -> bool {
-    let rests = |standing| {
-        matches!(
-            standing,
-            Standing::Resting { reason: Reason::RateLimited, .. } | Standing::Trial { reason: Reason::RateLimited, .. }
-        )
-    };
-    pool.backends().any(|backend| backend.is_probe_healthy() && rests(backend.standing(now)))
+    fleet.lacking(now).map(describe).collect()
 }
 
 /// Sets the gauges that mirror live state, which is cheaper at a scrape than at each change.

@@ -32,6 +32,8 @@ pub(super) const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(300);
 /// Idle client connections: SDK pools reuse theirs within seconds.
 pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A global gateway before a regional one, twice over; more is a circle.
+pub(super) const PASSES_MAX: u32 = 4;
 
 /// `X-Served-By` is on: it holds names, no addresses, and answers the first question of every incident.
 pub(super) const SERVED_BY: bool = true;
@@ -69,6 +71,8 @@ pub(super) const CORS_EXPOSED_HEADERS: [&str; 4] = ["retry-after", "retry-after-
 pub(super) const CORS_CREDENTIALS: bool = false;
 /// Long enough to spare most preflights, short enough to take a change back.
 pub(super) const CORS_MAX_AGE: Duration = Duration::from_secs(600);
+/// A trace begins with the caller; one that begins here has no caller to show.
+pub(super) const TRACE_CREATED: bool = false;
 
 /// Azure's own records live for 30 s or more.
 pub(super) const DNS_REFRESH: Duration = Duration::from_secs(30);

@@ -2,7 +2,7 @@
 
 use crate::domain::{BackendId, DeploymentName, ListenerName, PoolName, Region, RouteName};
 use crate::policy::cors::Cors;
-use crate::policy::{eject, failover, health, route, select};
+use crate::policy::{eject, failover, health, hops, route, select};
 use http::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -32,6 +32,8 @@ pub struct Snapshot {
     pub limits: Limits,
     /// Headers that we add.
     pub headers: Headers,
+    /// Who is believed about where a request came from.
+    pub hops: hops::Hops,
     /// Where the access log goes.
     pub access_log: AccessLog,
     /// Background DNS.

@@ -69,6 +69,10 @@ pub enum Denial {
         /// What is wrong, for the message.
         what: &'static str,
     },
+    /// The listener takes the requests of certain Front Doors only, and this is none.
+    NotFromFrontDoor,
+    /// The request was here before, or has passed too many gateways of our kind.
+    LoopDetected,
     /// The gateway holds as many body bytes as it may.
     Overloaded {
         /// When to come back.

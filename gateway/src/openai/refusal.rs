@@ -72,6 +72,13 @@ impl From<&Denial> for Refusal {
             }
             Denial::MethodNotAllowed => no(405, "method_not_allowed", "This method is not served."),
             Denial::CorsRefused { what } => no(403, "cors_refused", &format!("The preflight is refused: {what}.")),
+            Denial::NotFromFrontDoor => {
+                no(403, "front_door_required", "This listener takes requests through its Front Door only.")
+            }
+            Denial::LoopDetected => Self {
+                kind: SERVER,
+                ..no(508, "loop_detected", "The request goes round in circles: a gateway is its own backend.")
+            },
             Denial::Overloaded { retry_after } => Self {
                 kind: SERVER,
                 retry_after: Some(*retry_after),
@@ -179,10 +186,12 @@ mod tests {
             (Denial::BadMultipart { what: "x" }, 400, "bad_multipart", false),
             (Denial::MethodNotAllowed, 405, "method_not_allowed", false),
             (Denial::CorsRefused { what: "x" }, 403, "cors_refused", false),
+            (Denial::NotFromFrontDoor, 403, "front_door_required", false),
+            (Denial::LoopDetected, 508, "loop_detected", false),
             (Denial::Overloaded { retry_after: seconds(1) }, 503, "overloaded", true),
         ] {
             let refusal = Refusal::from(&denial);
-            let kind = if status == 503 { SERVER } else { REQUEST };
+            let kind = if status >= 500 { SERVER } else { REQUEST };
             assert_eq!((refusal.status, refusal.code, refusal.kind), (status, code, kind), "{denial:?}");
             assert_eq!(refusal.should_retry, Some(retry), "{denial:?}");
         }

@@ -34,6 +34,7 @@ pub(super) fn accept(session: &Session, limits: &Limits, headers: &Headers) -> R
     Ok(Envelope {
         request_id: request_id(session, headers),
         client: session.client_addr().and_then(|a| a.as_inet()).copied(),
+        hop: None,
         http2,
         tls: tls.is_some(),
         certificate,

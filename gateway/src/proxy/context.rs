@@ -40,7 +40,10 @@ pub(super) struct Arrival {
 /// What the request line and headers say.
 pub(super) struct Envelope {
     pub(super) request_id: HeaderValue,
+    /// The client's address, behind trusted hops the one that they tell; port 0 where they tell none.
     pub(super) client: Option<SocketAddr>,
+    /// The trusted hop whose connection it is, where it is not the client's own.
+    pub(super) hop: Option<SocketAddr>,
     pub(super) http2: bool,
     pub(super) tls: bool,
     /// The client's certificate, where the listener asks for one.

@@ -5,6 +5,7 @@
 use super::context::{Admission, Envelope, RequestContext};
 use super::deadline;
 use super::hold::Watch;
+use super::hops::{self, Via};
 use super::replay::Order;
 use super::select::first_byte_timeout;
 use crate::config::snapshot::{Auth, Backend};
@@ -30,7 +31,7 @@ const WITHHELD: [&str; 7] = [
 pub(super) fn forward(
     incoming: &RequestHeader,
     outgoing: &mut RequestHeader,
-    ctx: &RequestContext,
+    (ctx, via): (&RequestContext, &Via),
     now: Moment,
 ) -> Result<()> {
     let lost = || Error::explain(ErrorType::InternalError, "forward before select");
@@ -41,7 +42,8 @@ pub(super) fn forward(
     let backend = pool.backends.get(current.backend).ok_or_else(lost)?;
 
     outgoing.set_raw_path(target(incoming, backend)?.as_bytes())?;
-    headers(incoming, outgoing, envelope, backend)?;
+    hops::sign(incoming, outgoing, envelope, via)?;
+    headers(outgoing, envelope, backend)?;
     let Some(desk) = &admission.desk else { return Ok(()) };
     let body = body_for(admission, backend);
     if !body.is_empty() || incoming.headers.contains_key(header::CONTENT_LENGTH) {
@@ -97,28 +99,12 @@ fn body_for(admission: &Admission, backend: &Backend) -> Segments {
     }
 }
 
-fn headers(
-    incoming: &RequestHeader,
-    outgoing: &mut RequestHeader,
-    envelope: &Envelope,
-    backend: &Backend,
-) -> Result<()> {
+fn headers(outgoing: &mut RequestHeader, envelope: &Envelope, backend: &Backend) -> Result<()> {
     for name in WITHHELD {
         outgoing.remove_header(name);
     }
     outgoing.insert_header(header::HOST, &backend.url.authority)?;
     outgoing.insert_header("x-request-id", &envelope.request_id)?;
-    let original_host = match incoming.uri.authority() {
-        Some(authority) => HeaderValue::from_str(authority.as_str()).ok(),
-        None => incoming.headers.get(header::HOST).cloned(),
-    };
-    if let Some(host) = original_host {
-        outgoing.insert_header("x-forwarded-host", host)?;
-    }
-    outgoing.insert_header("x-forwarded-proto", if envelope.tls { "https" } else { "http" })?;
-    if let Some(client) = envelope.client {
-        outgoing.append_header("x-forwarded-for", client.ip().to_string())?;
-    }
     match &backend.auth {
         Auth::None => {}
         Auth::ApiKey(key) => outgoing.insert_header("api-key", key)?,

@@ -25,6 +25,7 @@ mod cors;
 mod deadline;
 mod forward;
 mod hold;
+mod hops;
 mod live;
 mod read;
 mod refuse;
@@ -36,6 +37,7 @@ mod select;
 mod settle;
 
 pub use context::RequestContext;
+pub use hops::Via;
 pub use live::Live;
 
 use crate::domain::{Denial, Outcome};
@@ -68,6 +70,8 @@ pub struct Gateway {
     pub gauges: Gauges,
     /// The listeners' addresses and names, for the access log.
     pub listeners: Vec<(SocketAddr, String)>,
+    /// How we sign what we pass on.
+    pub via: Via,
 }
 
 /// Why the request goes no further.
@@ -112,6 +116,12 @@ impl Gateway {
         if session.downstream_session.get_keepalive().is_some() {
             session.downstream_session.set_keepalive(Some(keepalive.max(1)));
         }
+        if !snapshot.hops.is_plain() {
+            let ready = || self.metrics.draining.get() == 0 && live.fleet.lacking(clock::now()).next().is_none();
+            hops::identify(session, envelope, &snapshot.hops, self.listener_of(session.server_addr()), ready)?;
+        }
+        hops::passes(session.req_header(), &snapshot.hops, &self.via)?;
+        hops::trace(session.req_header_mut(), &snapshot.hops);
         screen::screen(session.req_header(), || session.downstream_session.to_h1_raw())?;
         if let Some(verdict) = cors::preflight(session.req_header(), &live) {
             return Err(verdict.into());
@@ -170,7 +180,7 @@ impl ProxyHttp for Gateway {
         upstream_request: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        forward::forward(session.req_header(), upstream_request, ctx, clock::now())
+        forward::forward(session.req_header(), upstream_request, (ctx, &self.via), clock::now())
     }
 
     async fn upstream_response_filter(

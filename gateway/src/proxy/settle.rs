@@ -10,7 +10,7 @@ use crate::config::snapshot::Backend;
 use crate::domain::{Ending, Fault, Moment, Outcome, Usage};
 use crate::openai::operation;
 use crate::openai::refusal::Refusal;
-use crate::telemetry::access_log::trace_id;
+use crate::policy::trace;
 use crate::telemetry::{AttemptRecord, Record, Timestamp};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorSource};
@@ -139,10 +139,11 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
     gateway.access_log.log(&Record {
         time: Timestamp::now(),
         request_id: envelope.and_then(|e| e.request_id.to_str().ok()).unwrap_or("-").into(),
-        trace_id: text("traceparent").and_then(trace_id).map(Into::into),
+        trace_id: request.headers.get("traceparent").and_then(|v| trace::trace_id(v.as_bytes())).map(Into::into),
         client: envelope.and_then(|e| e.client),
         client_subject: certificate.map(|c| c.subject.as_str().into()),
         client_fingerprint: certificate.map(|c| c.fingerprint.as_str().into()),
+        peer: envelope.and_then(|e| e.hop),
         listener: gateway.listener_of(session.server_addr()).map(Into::into),
         protocol: if envelope.is_some_and(|e| e.http2) { "HTTP/2" } else { "HTTP/1.1" },
         method: request.method.as_str().into(),

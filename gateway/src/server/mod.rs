@@ -6,7 +6,7 @@ pub mod tls;
 use crate::background;
 use crate::background::reload::{self, Reload};
 use crate::config::snapshot::{Listener, Process, Snapshot};
-use crate::proxy::{Gateway, Live};
+use crate::proxy::{Gateway, Live, Via};
 use crate::state::{BodyMemory, Fleet, Gauges, Registry};
 use crate::telemetry::{AccessLog, Metrics};
 use arc_swap::ArcSwap;
@@ -136,6 +136,7 @@ struct Parts {
     gauges: Gauges,
     certificates: Arc<Certificates>,
     draining: Arc<AtomicBool>,
+    via: Via,
 }
 
 impl Parts {
@@ -164,6 +165,7 @@ impl Parts {
             gauges: Gauges::default(),
             certificates,
             draining: Arc::default(),
+            via: Via::fresh(),
         })
     }
 
@@ -182,6 +184,7 @@ impl Parts {
             memory: self.memory.clone(),
             gauges: self.gauges.clone(),
             listeners: snapshot.listeners.iter().map(|l| (l.address, l.name.to_string())).collect(),
+            via: self.via.clone(),
         };
         let mut proxy = http_proxy(conf, gateway);
         let mut options = HttpServerOptions::default();

@@ -5,7 +5,8 @@ use super::backend::BackendState;
 use super::pool::PoolState;
 use super::roster::PoolShared;
 use crate::config::snapshot::{Auth, Backend, BaseUrl, Snapshot};
-use crate::domain::{BackendId, DeploymentName, PoolName};
+use crate::domain::{BackendId, DeploymentName, Moment, PoolName};
+use crate::policy::eject::{Reason, Standing};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -38,6 +39,27 @@ pub struct Fleet {
     pub snapshot: Arc<Snapshot>,
     /// State of `snapshot.pools`, index by index.
     pub pools: Vec<PoolState>,
+}
+
+impl Fleet {
+    /// The required pools that cannot serve. A pool whose backends merely rest after a 429 is not lacking: the honest
+    /// answer is our 429 with the time to come back, and a load balancer that took this gateway out would turn it into an
+    /// outage.
+    pub fn lacking(&self, now: Moment) -> impl Iterator<Item = &PoolState> {
+        let pools = self.snapshot.pools.iter().zip(&self.pools);
+        let lacks = move |pool: &PoolState| pool.eligible_count(now) == 0 && !is_throttled(pool, now);
+        pools.filter(move |(pool, state)| pool.required && lacks(state)).map(|(_, state)| state)
+    }
+}
+
+fn is_throttled(pool: &PoolState, now: Moment) -> bool {
+    let rests = |standing| {
+        matches!(
+            standing,
+            Standing::Resting { reason: Reason::RateLimited, .. } | Standing::Trial { reason: Reason::RateLimited, .. }
+        )
+    };
+    pool.backends().any(|backend| backend.is_probe_healthy() && rests(backend.standing(now)))
 }
 
 impl Registry {

@@ -30,10 +30,11 @@ pub struct Record<'a> {
     /// Its id, as in `x-request-id`.
     #[serde(serialize_with = "field")]
     pub request_id: Cow<'a, str>,
-    /// Trace id of the client's `traceparent`, see [`trace_id`].
+    /// Trace id of the `traceparent` that is passed on.
     #[serde(serialize_with = "optional_field", skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<Cow<'a, str>>,
-    /// Address of the client's connection.
+    /// Address of the client; behind trusted hops the one that they tell, without a port where they tell none.
+    #[serde(serialize_with = "address")]
     pub client: Option<SocketAddr>,
     /// Subject of the client's certificate, where the listener asks for one.
     #[serde(serialize_with = "optional_field", skip_serializing_if = "Option::is_none")]
@@ -41,6 +42,9 @@ pub struct Record<'a> {
     /// SHA-256 of that certificate, hex.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_fingerprint: Option<Cow<'a, str>>,
+    /// The trusted hop that the request came from, where it did not come from the client itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<SocketAddr>,
     /// Where it connected.
     pub listener: Option<Cow<'a, str>>,
     /// `HTTP/1.1` or `HTTP/2`.
@@ -132,15 +136,6 @@ impl From<Usage> for TokensRecord {
     }
 }
 
-/// The trace id in a W3C `traceparent`: 32 hex digits, lower case. `None` when the header is malformed.
-#[must_use]
-pub fn trace_id(traceparent: &str) -> Option<&str> {
-    let (_version, rest) = traceparent.split_once('-')?;
-    let (id, _parent) = rest.split_once('-')?;
-    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    (id.len() == 32 && id.bytes().all(is_hex) && id.bytes().any(|byte| byte != b'0')).then_some(id)
-}
-
 /// The open log; clones share it. Cheap to call from any thread; `Sink` says what happens when the disk is slow or full.
 #[derive(Clone, Debug)]
 pub struct AccessLog(Arc<Inner>);
@@ -229,6 +224,14 @@ fn field<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
 
 fn path<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(cut(text, PATH_LENGTH_MAX))
+}
+
+#[allow(clippy::ref_option, reason = "the shape serde asks for")]
+fn address<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+    match address {
+        Some(address) if address.port() == 0 => address.ip().serialize(serializer),
+        address => address.serialize(serializer),
+    }
 }
 
 #[allow(clippy::ref_option, reason = "the shape serde asks for")]

@@ -49,6 +49,7 @@ pub(crate) mod tests {
                 keepalive_timeout: second,
             },
             headers: Headers { served_by: true, attempts: false, request_id_accepted: true },
+            hops: crate::policy::hops::Hops::default(),
             access_log: AccessLog::Off,
             dns: Dns { refresh: second, timeout: second },
             cors: None,

@@ -4,6 +4,7 @@
 mod backend;
 mod cors;
 mod header;
+mod hops;
 mod pool;
 mod probe;
 mod process;
@@ -45,6 +46,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         process,
         limits,
         headers: process::headers(&file.headers),
+        hops: hops::compile(file, report),
         access_log: process::access_log(&file.access_log, report),
         dns,
         cors,

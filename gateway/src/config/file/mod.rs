@@ -4,6 +4,7 @@
 //! a field is its sentence in the schema and in editors.
 
 mod cors;
+mod hops;
 mod pool;
 mod process;
 mod route;
@@ -11,6 +12,7 @@ mod tls;
 mod values;
 
 pub(super) use cors::Cors;
+pub(super) use hops::TrustedHops;
 pub(super) use pool::{
     Auth, Backend, Coordinates, Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts,
 };
@@ -55,6 +57,9 @@ pub(super) struct File {
     /// Headers that the gateway adds for clients.
     #[serde(default)]
     pub(super) headers: Headers,
+    /// Proxies in front whose word about their client is believed.
+    #[serde(default)]
+    pub(super) trusted_hops: TrustedHops,
     /// Where the access log goes; default `stdout`.
     #[serde(default)]
     pub(super) access_log: AccessLog,

@@ -1,5 +1,6 @@
 //! The parts of the file about the process itself: listeners, admin, limits, headers, log, DNS.
 
+use super::hops::FrontDoor;
 use super::tls::Tls;
 use super::values::{Period, Size};
 use crate::config::defaults;
@@ -22,6 +23,10 @@ pub(in crate::config) struct Listener {
     /// HTTP/2 beside HTTP/1.1: by ALPN under TLS, by prior knowledge in plain text; default `true`.
     #[serde(default = "listener_http2")]
     pub(in crate::config) http2: bool,
+    /// Take the requests of certain Azure Front Doors only; default: everybody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "FrontDoor")]
+    pub(in crate::config) front_door: Option<FrontDoor>,
 }
 
 const fn listener_http2() -> bool {
@@ -94,6 +99,9 @@ pub(in crate::config) struct Limits {
     pub(in crate::config) body_timeout: Period,
     /// How long an idle connection of a client is kept; default `1m`.
     pub(in crate::config) keepalive_timeout: Period,
+    /// Other gateways of this kind that a request may have passed, 0 to 16; default `4`.
+    #[schemars(range(min = 0, max = 16))]
+    pub(in crate::config) passes_max: u32,
 }
 
 impl Default for Limits {
@@ -107,6 +115,7 @@ impl Default for Limits {
             body_idle_timeout: Period(defaults::BODY_IDLE_TIMEOUT),
             body_timeout: Period(defaults::BODY_TIMEOUT),
             keepalive_timeout: Period(defaults::KEEPALIVE_TIMEOUT),
+            passes_max: defaults::PASSES_MAX,
         }
     }
 }
@@ -121,6 +130,8 @@ pub(in crate::config) struct Headers {
     pub(in crate::config) attempts: bool,
     /// Take a client's well-formed `x-request-id` over instead of always making one; default `true`.
     pub(in crate::config) request_id_accepted: bool,
+    /// Make a W3C `traceparent` for a request that has none; default `false`.
+    pub(in crate::config) trace_created: bool,
 }
 
 impl Default for Headers {
@@ -129,6 +140,7 @@ impl Default for Headers {
             served_by: defaults::SERVED_BY,
             attempts: defaults::ATTEMPTS,
             request_id_accepted: defaults::REQUEST_ID_ACCEPTED,
+            trace_created: defaults::TRACE_CREATED,
         }
     }
 }

@@ -122,6 +122,7 @@ fn snapshot(pool: Pool) -> Arc<Snapshot> {
             keepalive_timeout: SECOND,
         },
         headers: Headers { served_by: true, attempts: true, request_id_accepted: true },
+        hops: crate::policy::hops::Hops::default(),
         access_log: AccessLog::Off,
         dns: Dns { refresh: SECOND, timeout: SECOND },
         cors: None,

@@ -27,6 +27,7 @@ fn record() -> Record<'static> {
         client: Some("192.0.2.7:4711".parse().unwrap()),
         client_subject: None,
         client_fingerprint: None,
+        peer: None,
         listener: Some("public".into()),
         protocol: "HTTP/1.1",
         method: "POST".into(),
@@ -97,14 +98,16 @@ fn long_and_hostile_fields_are_cut_and_escaped() {
 }
 
 #[test]
-fn trace_ids_are_taken_from_well_formed_headers_only() {
-    let id = "4bf92f3577b34da6a3ce929d0e0e4736";
-    assert_eq!(trace_id(&format!("00-{id}-00f067aa0ba902b7-01")), Some(id));
-    for bad in
-        ["", "00", "00-xyz-1-01", &format!("00-{}-1-01", "0".repeat(32)), &format!("00-{}-1-01", id.to_uppercase())]
-    {
-        assert_eq!(trace_id(bad), None, "{bad}");
-    }
+fn a_client_without_a_port_is_logged_as_an_address() {
+    let behind = Record {
+        client: Some("[2001:db8::7]:0".parse().unwrap()),
+        peer: Some("10.0.0.1:4711".parse().unwrap()),
+        ..record()
+    };
+    let line = serde_json::to_value(&behind).unwrap();
+    assert_eq!((&line["client"], &line["peer"]), (&"2001:db8::7".into(), &"10.0.0.1:4711".into()));
+    let own = serde_json::to_value(record()).unwrap();
+    assert_eq!((&own["client"], own.get("peer")), (&"192.0.2.7:4711".into(), None));
 }
 
 #[test]
