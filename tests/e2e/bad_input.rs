@@ -183,26 +183,24 @@ async fn envelopes_beyond_their_limits_are_refused() {
 async fn framing_with_two_meanings_is_refused_and_the_connection_closed() {
     let (a, b, gateway) = gateway().await;
     let chunked = "7\r\n{\"a\":1}\r\n0\r\n\r\n";
-    // What breaks HTTP itself is refused by the HTTP library, in its own words.
-    const PINGORA: &str = "";
-    for (headers, body, code) in [
-        ("content-length: 5\r\ncontent-length: 5\r\n", "{\"a\":", "bad_framing"),
-        ("content-length: 5\r\ncontent-length: 6\r\n", "{\"a\":1", PINGORA),
-        ("content-length: 5,5\r\n", "{\"a\":", "bad_framing"),
-        ("content-length: +5\r\n", "{\"a\":", PINGORA),
-        ("content-length: 0x5\r\n", "{\"a\":", PINGORA),
-        ("content-length: -1\r\n", "", PINGORA),
-        ("content-length: 7\r\ntransfer-encoding: chunked\r\n", chunked, "bad_framing"),
-        ("transfer-encoding: chunked, chunked\r\n", chunked, "bad_framing"),
-        ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", chunked, "bad_framing"),
-        ("transfer-encoding: gzip, chunked\r\n", chunked, "bad_framing"),
-        ("transfer-encoding: xchunked\r\n", chunked, PINGORA),
-        ("content-encoding: gzip\r\ncontent-length: 4\r\n", "\x1f\x08\x08\x08", "bad_framing"),
+    for (headers, body) in [
+        ("content-length: 5\r\ncontent-length: 5\r\n", "{\"a\":"),
+        ("content-length: 5\r\ncontent-length: 6\r\n", "{\"a\":1"),
+        ("content-length: 5,5\r\n", "{\"a\":"),
+        ("content-length: +5\r\n", "{\"a\":"),
+        ("content-length: 0x5\r\n", "{\"a\":"),
+        ("content-length: -1\r\n", ""),
+        ("content-length: 7\r\ntransfer-encoding: chunked\r\n", chunked),
+        ("transfer-encoding: chunked, chunked\r\n", chunked),
+        ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", chunked),
+        ("transfer-encoding: gzip, chunked\r\n", chunked),
+        ("transfer-encoding: xchunked\r\n", chunked),
+        ("content-encoding: gzip\r\ncontent-length: 4\r\n", "\x1f\x08\x08\x08"),
     ] {
         let mut raw = Raw::connect(gateway.address()).await;
         raw.send(format!("POST {V1} HTTP/1.1\r\nhost: x\r\n{headers}\r\n{body}")).await;
         let answer = raw.answer().await;
-        assert_eq!((answer.status, answer.code().as_str()), (400, code), "{headers} {answer:?}");
+        assert_eq!((answer.status, answer.code().as_str()), (400, "bad_framing"), "{headers} {answer:?}");
         assert!(raw.ends_within(secs(2)).await, "{headers}: what follows cannot be trusted");
     }
     unharmed(&a, &b, &gateway).await;

@@ -30,10 +30,31 @@ pub(super) const BODY_MEMORY_MAX: u64 = 1024 * MIB;
 pub(super) const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 /// 32 MiB over a slow line (1 Mbit/s) take 270 s.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(300);
+/// Bytes per second: a tenth of what the slowest mobile lines carry.
+pub(super) const BODY_RATE_MIN: u64 = KIB;
+/// A tunnel or a lift may interrupt a line for some seconds.
+pub(super) const BODY_RATE_WINDOW: Duration = Duration::from_secs(30);
 /// Idle client connections: SDK pools reuse theirs within seconds.
 pub(super) const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A global gateway before a regional one, twice over; more is a circle.
 pub(super) const PASSES_MAX: u32 = 4;
+
+/// Caps of connections hold on every listener: one that only colleagues reach may say otherwise.
+pub(super) const CONNECTION_CAPS: bool = true;
+/// Connections of the whole process: below the usual limit of open files twice over, since each may need one to a backend.
+pub(super) const CONNECTIONS_MAX: u32 = 10_000;
+/// Connections of one address: an office behind one address opens tens, an attacker thousands.
+pub(super) const CONNECTIONS_PER_ADDRESS_MAX: u32 = 256;
+/// A TLS handshake of a client: two round trips over the worst line, with retransmissions.
+pub(super) const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// SDKs connect when they have something to say; browsers that connect ahead come back.
+pub(super) const CLIENT_FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(15);
+/// A header is one packet or a few; ten seconds are several retransmissions.
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// A client that takes nothing for a minute is gone or means harm.
+pub(super) const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Connections move on now and then: to other gateways behind one name, and to fresh memory.
+pub(super) const REQUESTS_MAX: u32 = 1000;
 
 /// `X-Served-By` is on: it holds names, no addresses, and answers the first question of every incident.
 pub(super) const SERVED_BY: bool = true;

@@ -1,5 +1,9 @@
 //! The snapshot: one validated, compiled, immutable configuration. Requests pin one; a reload replaces it whole.
 
+mod connections;
+
+pub use connections::Connections;
+
 use crate::domain::{BackendId, DeploymentName, ListenerName, PoolName, Region, RouteName};
 use crate::policy::cors::Cors;
 use crate::policy::{eject, failover, health, hops, route, select};
@@ -57,6 +61,8 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// HTTP/2: by ALPN under TLS, by prior knowledge (h2c) in plain text.
     pub http2: bool,
+    /// Whether the caps of connections hold here.
+    pub connection_caps: bool,
 }
 
 /// Process-wide settings.
@@ -91,8 +97,14 @@ pub struct Limits {
     pub body_idle_timeout: Duration,
     /// Whole request body.
     pub body_timeout: Duration,
+    /// Fewest bytes per second of a request body.
+    pub body_rate_min: u64,
+    /// Over how long that is averaged.
+    pub body_rate_window: Duration,
     /// Idle keep-alive connection of a client.
     pub keepalive_timeout: Duration,
+    /// Connections of clients.
+    pub connections: Connections,
 }
 
 /// Headers that we add for clients.

@@ -39,6 +39,8 @@ pub enum Denial {
         /// The configured limit in bytes.
         limit: u64,
     },
+    /// The header did not arrive in time.
+    HeaderTimeout,
     /// The body did not arrive in time.
     BodyTimeout,
     /// The body ended before its stated length.

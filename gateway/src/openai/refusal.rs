@@ -57,6 +57,10 @@ impl From<&Denial> for Refusal {
             Denial::BodyTooLarge { limit } => {
                 no(413, "body_too_large", &format!("The request body is larger than {limit} bytes."))
             }
+            Denial::HeaderTimeout => Self {
+                should_retry: Some(true),
+                ..no(408, "header_timeout", "The request header did not arrive in time.")
+            },
             Denial::BodyTimeout => {
                 Self { should_retry: Some(true), ..no(408, "body_timeout", "The request body did not arrive in time.") }
             }
@@ -179,6 +183,7 @@ mod tests {
             (Denial::RouteNotFound, 404, "route_not_found", false),
             (Denial::DeploymentNotFound { deployment: "d".to_owned() }, 404, "deployment_not_found", false),
             (Denial::BodyTooLarge { limit: 9 }, 413, "body_too_large", false),
+            (Denial::HeaderTimeout, 408, "header_timeout", true),
             (Denial::BodyTimeout, 408, "body_timeout", true),
             (Denial::BodyIncomplete, 400, "body_incomplete", false),
             (Denial::BadJson { what: "x".to_owned() }, 400, "bad_json", false),

@@ -24,6 +24,7 @@ mod context;
 mod cors;
 mod deadline;
 mod forward;
+pub mod guard;
 mod hold;
 mod hops;
 mod live;
@@ -111,6 +112,7 @@ impl Gateway {
     async fn take_in(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Stop> {
         let live = Arc::clone(&ctx.arrival.live);
         let snapshot = &live.fleet.snapshot;
+        guard::begin(session, snapshot.limits.connections.requests_max);
         let envelope = ctx.envelope.insert(accept::accept(session, &snapshot.limits, &snapshot.headers)?);
         let keepalive = snapshot.limits.keepalive_timeout.as_secs();
         if session.downstream_session.get_keepalive().is_some() {
@@ -295,6 +297,7 @@ impl ProxyHttp for Gateway {
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Self::CTX) {
         settle::settle(self, session, e, ctx, clock::now());
         unwrap(session, ctx);
+        guard::end(session);
     }
 
     fn suppress_error_log(&self, _session: &Session, _ctx: &Self::CTX, _error: &Error) -> bool {

@@ -52,7 +52,9 @@ pub(super) async fn read(
     // The common small body arrives in one piece and is not copied.
     let mut whole = BytesMut::new();
     let mut total = first.len();
+    let mut pace = Pace { since: clock::now(), bytes: 0 };
     while let Some(part) = step(session, limits, end).await? {
+        pace.keep(part.len(), clock::now(), limits)?;
         hold(&mut held, total, part.len(), limits)?;
         if whole.is_empty() {
             whole.reserve(usize::try_from(stated.unwrap_or(0)).unwrap_or(0).max(first.len() + part.len()));
@@ -63,6 +65,26 @@ pub(super) async fn read(
         whole.extend_from_slice(&part);
     }
     complete(if whole.is_empty() { first } else { whole.freeze() }, stated, held)
+}
+
+/// How fast a body arrives that does not come in one piece.
+struct Pace {
+    since: Moment,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Looks at the average at the end of each window.
+    fn keep(&mut self, more: usize, now: Moment, limits: &Limits) -> Result<(), Denial> {
+        self.bytes += more as u64;
+        let passed = now.since(self.since);
+        if passed < limits.body_rate_window {
+            return Ok(());
+        }
+        let slow = u128::from(self.bytes) * 1_000_000 < u128::from(limits.body_rate_min) * passed.as_micros();
+        *self = Self { since: now, bytes: 0 };
+        if slow { Err(Denial::BodyTimeout) } else { Ok(()) }
+    }
 }
 
 fn complete(body: Bytes, stated: Option<u64>, held: Reservation) -> Result<(Bytes, Reservation), Unread> {

@@ -6,12 +6,14 @@ pub mod tls;
 use crate::background;
 use crate::background::reload::{self, Reload};
 use crate::config::snapshot::{Listener, Process, Snapshot};
+use crate::proxy::guard::{Door, Guard};
 use crate::proxy::{Gateway, Live, Via};
-use crate::state::{BodyMemory, Fleet, Gauges, Registry};
+use crate::state::{BodyMemory, Connections, Fleet, Gauges, Registry};
 use crate::telemetry::{AccessLog, Metrics};
 use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::ListenerConfig;
+use pingora::listeners::tls::TlsSettings;
 use pingora::protocols::http::v2::server::default_h2_options;
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::{Opt, ServerConf};
@@ -134,6 +136,7 @@ struct Parts {
     access_log: AccessLog,
     memory: BodyMemory,
     gauges: Gauges,
+    connections: Connections,
     certificates: Arc<Certificates>,
     draining: Arc<AtomicBool>,
     via: Via,
@@ -163,6 +166,7 @@ impl Parts {
             access_log,
             memory,
             gauges: Gauges::default(),
+            connections: Connections::default(),
             certificates,
             draining: Arc::default(),
             via: Via::fresh(),
@@ -194,17 +198,25 @@ impl Parts {
         let mut h2 = default_h2_options();
         h2.initial_window_size(HTTP2_STREAM_WINDOW).initial_connection_window_size(HTTP2_CONNECTION_WINDOW);
         proxy.h2_options = Some(h2);
-        let mut service = Service::new("gateway".to_owned(), proxy);
+        let guard = Guard {
+            inner: Arc::new(proxy),
+            doors: listeners.iter().map(|one| self.door(one)).collect(),
+            connections: self.connections.clone(),
+            live: Arc::clone(&self.live),
+            metrics: Arc::clone(&self.metrics),
+        };
+        let mut service = Service::new("gateway".to_owned(), guard);
         for listener in listeners {
             let (read, write) = CLIENT_BUFFERS;
-            let mut endpoint =
-                ListenerConfig::tcp(listener.address.to_string()).l4_buffer(L4BufferSettings::new(read, write));
-            if let Some(settings) = self.certificates.settings(listener) {
-                endpoint = endpoint.tls(settings);
-            }
-            service.add_listener(endpoint);
+            let address = ListenerConfig::tcp(listener.address.to_string());
+            service.add_listener(address.l4_buffer(L4BufferSettings::new(read, write)));
         }
         service
+    }
+
+    /// TLS is not Pingora's: the guard bounds the handshake, and what comes before it.
+    fn door(&self, listener: &Listener) -> Door {
+        Door::new(listener, self.certificates.settings(listener).map(TlsSettings::build))
     }
 }
 

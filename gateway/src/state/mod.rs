@@ -6,6 +6,7 @@
 mod addresses;
 mod backend;
 mod cells;
+mod connections;
 mod gauges;
 mod memory;
 mod pool;
@@ -16,6 +17,7 @@ mod ticket;
 
 pub use addresses::Addresses;
 pub use backend::BackendState;
+pub use connections::{Connections, Seat};
 pub use gauges::{Gauges, Presence};
 pub use memory::{BodyMemory, Reservation};
 pub use pool::{Pick, PoolState};

@@ -6,7 +6,7 @@ use super::meters::{BackendMeters, PoolMeters, RouteMeters};
 use super::process;
 use super::table::Families;
 use crate::config::snapshot::Snapshot;
-use crate::domain::{BackendId, PoolName, Region, RouteName};
+use crate::domain::{BackendId, Cutoff, PoolName, Region, RouteName};
 use parking_lot::{Mutex, RwLock};
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TEXT_FORMAT, TextEncoder};
 use std::collections::{HashMap, HashSet};
@@ -27,6 +27,11 @@ pub struct Metrics {
     backends: Table<(BackendId, Region), BackendMeters>,
     /// Listener and path of the certificates that have a series.
     certificates: Mutex<HashSet<(String, String)>>,
+    cutoffs: [IntCounter; Cutoff::ALL.len()],
+    /// Connections of clients that were let in.
+    pub connections: IntCounter,
+    /// Connections of clients that are open.
+    pub connections_open: IntGauge,
     /// Bytes of request bodies held in memory.
     pub body_memory: IntGauge,
     /// 1 while the process is shutting down.
@@ -57,6 +62,9 @@ impl Metrics {
             pools: RwLock::default(),
             backends: RwLock::default(),
             certificates: Mutex::default(),
+            cutoffs: Cutoff::ALL.map(|cutoff| families.cutoffs.with_label_values(&[cutoff.label()])),
+            connections: families.connections.with_label_values(BARE),
+            connections_open: families.connections_open.with_label_values(BARE),
             body_memory: families.body_memory.with_label_values(BARE),
             draining: families.draining.with_label_values(BARE),
             access_log_lines: families.access_log_lines.with_label_values(BARE),
@@ -114,6 +122,13 @@ impl Metrics {
     /// We answered a request ourselves because no backend did; `code` is the stable code of the fault.
     pub fn faulted(&self, code: &'static str) {
         self.families.faults.with_label_values(&[code]).inc();
+    }
+
+    /// We closed a connection that had no request to answer.
+    pub fn cut_off(&self, cutoff: Cutoff) {
+        if let Some(counter) = self.cutoffs.get(cutoff as usize) {
+            counter.inc();
+        }
     }
 
     /// A background look-up of a name ended.

@@ -19,7 +19,7 @@ pub use metrics::Metrics;
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use crate::config::snapshot::{AccessLog, Dns, Headers, Limits, Process, Snapshot};
+    use crate::config::snapshot::{AccessLog, Connections, Dns, Headers, Limits, Process, Snapshot};
     use std::time::Duration;
 
     /// A snapshot without listener, pool or route.
@@ -46,7 +46,10 @@ pub(crate) mod tests {
                 body_memory_max: 1,
                 body_idle_timeout: second,
                 body_timeout: second,
+                body_rate_min: 0,
+                body_rate_window: second,
                 keepalive_timeout: second,
+                connections: Connections::default(),
             },
             headers: Headers { served_by: true, attempts: false, request_id_accepted: true },
             hops: crate::policy::hops::Hops::default(),

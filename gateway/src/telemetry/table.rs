@@ -175,6 +175,12 @@ table! {
         "Requests that the gateway refused, by code.";
     faults: counter "tidegate_faults_total" ["code"]
         "Requests that the gateway answered itself because no backend did, by code.";
+    connections: counter "tidegate_connections_total" []
+        "Connections of clients that were let in.";
+    connections_open: gauge "tidegate_connections_open" []
+        "Connections of clients that are open.";
+    cutoffs: counter "tidegate_connections_cut_off_total" ["reason"]
+        "Connections of clients that the gateway closed without a request to answer, by reason.";
     body_memory: gauge "tidegate_body_memory_bytes" []
         "Bytes of request bodies held in memory.";
     draining: gauge "tidegate_draining" []

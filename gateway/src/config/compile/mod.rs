@@ -2,9 +2,11 @@
 //! counts only when the report is clean.
 
 mod backend;
+mod connections;
 mod cors;
 mod header;
 mod hops;
+mod network;
 mod pool;
 mod probe;
 mod process;

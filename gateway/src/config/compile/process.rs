@@ -1,6 +1,6 @@
 //! Compiles what concerns the process itself: listeners, admin, limits, headers, access log, DNS.
 
-use super::{name, positive, size, tls, unique, zero_or_more};
+use super::{connections, name, positive, size, tls, unique, zero_or_more};
 use crate::config::file::{self, Switch};
 use crate::config::report::Report;
 use crate::config::snapshot::{AccessLog, Dns, Headers, Limits, Listener, Process};
@@ -39,7 +39,7 @@ fn listener(
     let name = name(ListenerName::new(&typed.name), &format!("{path}.name"), report);
     let address = address(&typed.address, &format!("{path}.address"), taken, report);
     let tls = typed.tls.as_ref().map(|typed| tls::listener(typed, &format!("{path}.tls"), report));
-    Some(Listener { name: name?, address: address?, tls, http2: typed.http2 })
+    Some(Listener { name: name?, address: address?, tls, http2: typed.http2, connection_caps: typed.connection_caps })
 }
 
 fn address(
@@ -114,7 +114,10 @@ pub(super) fn limits(typed: &file::Limits, report: &mut Report<'_>) -> Limits {
         body_memory_max,
         body_idle_timeout: positive(typed.body_idle_timeout, "limits.body_idle_timeout", report),
         body_timeout: positive(typed.body_timeout, "limits.body_timeout", report),
+        body_rate_min: size(typed.body_rate_min, 0, MIB, "limits.body_rate_min", report),
+        body_rate_window: positive(typed.body_rate_window, "limits.body_rate_window", report),
         keepalive_timeout: positive(typed.keepalive_timeout, "limits.keepalive_timeout", report),
+        connections: connections::compile(&typed.connections, report),
     }
 }
 

@@ -3,6 +3,7 @@
 //! No `flatten`, `untagged` or internal tags: choices are externally tagged and read as plain YAML maps. The doc comment of
 //! a field is its sentence in the schema and in editors.
 
+mod connections;
 mod cors;
 mod hops;
 mod pool;
@@ -11,6 +12,7 @@ mod route;
 mod tls;
 mod values;
 
+pub(super) use connections::Connections;
 pub(super) use cors::Cors;
 pub(super) use hops::TrustedHops;
 pub(super) use pool::{

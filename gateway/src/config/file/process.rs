@@ -1,5 +1,6 @@
 //! The parts of the file about the process itself: listeners, admin, limits, headers, log, DNS.
 
+use super::connections::Connections;
 use super::hops::FrontDoor;
 use super::tls::Tls;
 use super::values::{Period, Size};
@@ -27,6 +28,13 @@ pub(in crate::config) struct Listener {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "FrontDoor")]
     pub(in crate::config) front_door: Option<FrontDoor>,
+    /// Whether `limits.connections` caps the connections here; default `true`.
+    #[serde(default = "connection_caps")]
+    pub(in crate::config) connection_caps: bool,
+}
+
+const fn connection_caps() -> bool {
+    defaults::CONNECTION_CAPS
 }
 
 const fn listener_http2() -> bool {
@@ -97,11 +105,17 @@ pub(in crate::config) struct Limits {
     pub(in crate::config) body_idle_timeout: Period,
     /// Longest time for a whole request body; default `5m`.
     pub(in crate::config) body_timeout: Period,
+    /// Fewest bytes per second of a request body, averaged over `body_rate_window`; default `1KiB`, `0B` for no such limit.
+    pub(in crate::config) body_rate_min: Size,
+    /// Over how long `body_rate_min` is averaged; default `30s`.
+    pub(in crate::config) body_rate_window: Period,
     /// How long an idle connection of a client is kept; default `1m`.
     pub(in crate::config) keepalive_timeout: Period,
     /// Other gateways of this kind that a request may have passed, 0 to 16; default `4`.
     #[schemars(range(min = 0, max = 16))]
     pub(in crate::config) passes_max: u32,
+    /// Connections of clients: how many, and how long each step may take.
+    pub(in crate::config) connections: Connections,
 }
 
 impl Default for Limits {
@@ -114,8 +128,11 @@ impl Default for Limits {
             body_memory_max: Size(defaults::BODY_MEMORY_MAX),
             body_idle_timeout: Period(defaults::BODY_IDLE_TIMEOUT),
             body_timeout: Period(defaults::BODY_TIMEOUT),
+            body_rate_min: Size(defaults::BODY_RATE_MIN),
+            body_rate_window: Period(defaults::BODY_RATE_WINDOW),
             keepalive_timeout: Period(defaults::KEEPALIVE_TIMEOUT),
             passes_max: defaults::PASSES_MAX,
+            connections: Connections::default(),
         }
     }
 }

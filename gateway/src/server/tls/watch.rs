@@ -143,6 +143,7 @@ mod tests {
             address: "127.0.0.1:0".parse().unwrap(),
             tls: Some(Tls { certificates: vec![files], refuse_unknown_name: false, client_auth: None }),
             http2: true,
+            connection_caps: true,
         }
     }
 

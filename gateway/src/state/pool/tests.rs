@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::config::snapshot::{
-    AccessLog, Auth, Backend, BackendTls, BaseUrl, Dns, Headers, Limits, Pool, Probe, ProbeKind, Process, Snapshot,
-    Timeouts,
+    AccessLog, Auth, Backend, BackendTls, BaseUrl, Connections, Dns, Headers, Limits, Pool, Probe, ProbeKind, Process,
+    Snapshot, Timeouts,
 };
 use crate::domain::{BackendId, BackendName, Outcome, Region};
 use crate::policy::eject::Ejection;
@@ -119,7 +119,10 @@ fn snapshot(pool: Pool) -> Arc<Snapshot> {
             body_memory_max: 1,
             body_idle_timeout: SECOND,
             body_timeout: SECOND,
+            body_rate_min: 0,
+            body_rate_window: SECOND,
             keepalive_timeout: SECOND,
+            connections: Connections::default(),
         },
         headers: Headers { served_by: true, attempts: true, request_id_accepted: true },
         hops: crate::policy::hops::Hops::default(),

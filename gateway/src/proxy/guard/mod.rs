@@ -1,0 +1,197 @@
+//! The guard of connections: what happens between `accept` and the first request, and between two requests. Caps, the
+//! TLS handshake, and the deadlines of clients that send or take nothing, or too slowly.
+//!
+//! It wraps Pingora's proxy and hands it connections that may speak HTTP. It never sees a request. A connection that it
+//! turns away is closed at once, counted by reason, and never logged: who floods connections must not flood a log too.
+
+mod answer;
+mod connection;
+mod stream;
+
+pub(super) use connection::{begin, end};
+
+use super::Live;
+use crate::config::snapshot::{Connections as Limits, Listener};
+use crate::domain::Cutoff;
+use crate::state::{Connections, Seat};
+use crate::telemetry::Metrics;
+use arc_swap::ArcSwap;
+use async_trait::async_trait;
+use connection::Connection;
+use pingora::apps::ServerApp;
+use pingora::listeners::tls::Acceptor;
+use pingora::protocols::l4::socket::SocketAddr as Address;
+use pingora::protocols::l4::stream::Stream as Transport;
+use pingora::protocols::{GetSocketDigest, IO, Stream};
+use pingora::server::ShutdownWatch;
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use stream::Guarded;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// Stands in front of `inner`, Pingora's proxy.
+pub struct Guard<A> {
+    /// Whom it hands connections to.
+    pub inner: Arc<A>,
+    /// The listeners that lead here.
+    pub doors: Vec<Door>,
+    /// What is open.
+    pub connections: Connections,
+    /// The configuration in force: its limits hold for new connections.
+    pub live: Arc<ArcSwap<Live>>,
+    /// Every metric.
+    pub metrics: Arc<Metrics>,
+}
+
+/// One listener as the guard knows it.
+pub struct Door {
+    address: SocketAddr,
+    capped: bool,
+    http2: bool,
+    tls: Option<Acceptor>,
+}
+
+impl Door {
+    /// The listener's door; `tls` where it speaks TLS.
+    #[must_use]
+    pub const fn new(listener: &Listener, tls: Option<Acceptor>) -> Self {
+        Self { address: listener.address, capped: listener.connection_caps, http2: listener.http2, tls }
+    }
+
+    fn is_at(&self, local: SocketAddr) -> bool {
+        self.address.port() == local.port()
+            && (self.address.ip().is_unspecified() || self.address.ip() == local.ip().to_canonical())
+    }
+}
+
+/// Takes the connection out of the counts and the gauge when it ends.
+struct Presence<'m> {
+    seat: Seat,
+    metrics: &'m Metrics,
+}
+
+impl Drop for Presence<'_> {
+    fn drop(&mut self) {
+        self.metrics.connections_open.dec();
+    }
+}
+
+impl<A: ServerApp + Send + Sync + 'static> Guard<A> {
+    /// From `accept` to the connection's end.
+    async fn receive(&self, stream: Stream, shutdown: &ShutdownWatch) -> Result<(), Cutoff> {
+        let transport = *stream.into_any().downcast::<Transport>().map_err(|_other| Cutoff::Stray)?;
+        let digest = transport.get_socket_digest().ok_or(Cutoff::Stray)?;
+        let door = self.door(digest.local_addr()).ok_or(Cutoff::Stray)?;
+        let snapshot = Arc::clone(&self.live.load().fleet.snapshot);
+        let limits = &snapshot.limits.connections;
+        let total_max = if door.capped { limits.total_max } else { usize::MAX };
+        let seat = self.connections.take(total_max).ok_or(Cutoff::TotalFull)?;
+        self.metrics.connections_open.inc();
+        let mut presence = Presence { seat, metrics: &self.metrics };
+        if door.capped {
+            let client = digest.peer_addr().and_then(Address::as_inet).copied();
+            claim(&mut presence.seat, client, limits)?;
+        }
+        let Some(acceptor) = &door.tls else { return self.serve(transport, door, limits, shutdown).await };
+        match timeout(limits.tls_handshake_timeout, acceptor.tls_handshake(transport)).await {
+            Ok(Ok(stream)) => self.serve(stream, door, limits, shutdown).await,
+            Ok(Err(error)) => {
+                log::debug!("TLS handshake: {error}");
+                Err(Cutoff::TlsFailed)
+            }
+            Err(_elapsed) => Err(Cutoff::TlsTimeout),
+        }
+    }
+
+    /// Lets the client speak, until the connection ends or the client is too slow.
+    async fn serve<S: IO + 'static>(
+        &self,
+        stream: S,
+        door: &Door,
+        limits: &Limits,
+        shutdown: &ShutdownWatch,
+    ) -> Result<(), Cutoff> {
+        self.metrics.connections.inc();
+        let connection = Arc::new(Connection::default());
+        let guarded = Box::new(Guarded::new(stream, Arc::clone(&connection), limits));
+        let ask = door.http2 && door.tls.is_none();
+        let mut speaking = pin!(self.speak(guarded, ask, &connection, shutdown));
+        poll_fn(|cx| {
+            if speaking.as_mut().poll(cx).is_ready() || connection.is_over() {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        })
+        .await;
+        connection.cutoff().map_or(Ok(()), Err)
+    }
+
+    /// Hands the stream to Pingora, which learns of the last request of HTTP/2 as of a shutdown: by GOAWAY it ends well.
+    async fn speak<S: IO + 'static>(
+        &self,
+        mut stream: Box<Guarded<S>>,
+        ask: bool,
+        connection: &Connection,
+        shutdown: &ShutdownWatch,
+    ) {
+        if ask && stream.begins_http2().await.is_err() {
+            return;
+        }
+        if !stream.is_http2() {
+            self.inner.process_new(stream, shutdown).await;
+            return;
+        }
+        let (own, watched) = watch::channel(*shutdown.borrow());
+        let mut outer = shutdown.clone();
+        let turn = async {
+            loop {
+                tokio::select! {
+                    changed = outer.changed() => if changed.is_err() { std::future::pending().await },
+                    () = connection.retired() => {}
+                }
+                own.send_replace(true);
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = self.inner.process_new(stream, &watched) => {}
+            () = turn => {}
+        }
+    }
+
+    /// The door at this address. Where the kernel chose the port, the only door without one.
+    fn door(&self, local: Option<&Address>) -> Option<&Door> {
+        let local = *local?.as_inet()?;
+        let found = self.doors.iter().find(|door| door.is_at(local));
+        found.or_else(|| {
+            let mut chosen = self.doors.iter().filter(|door| door.address.port() == 0);
+            chosen.next().filter(|_| chosen.next().is_none())
+        })
+    }
+}
+
+/// Counts the connection for its client's address.
+fn claim(seat: &mut Seat, client: Option<SocketAddr>, limits: &Limits) -> Result<(), Cutoff> {
+    match client.map(|client| client.ip()).filter(|address| !limits.exempt.contains(*address)) {
+        Some(address) if !seat.claim(address, limits.per_address_max) => Err(Cutoff::AddressFull),
+        _ => Ok(()),
+    }
+}
+
+#[async_trait]
+impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
+    async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
+        if let Err(cutoff) = self.receive(stream, shutdown).await {
+            self.metrics.cut_off(cutoff);
+        }
+        None
+    }
+
+    async fn cleanup(&self) {
+        self.inner.cleanup().await;
+    }
+}
