@@ -8,9 +8,9 @@ use std::net::IpAddr;
 use super::transform::percent_decoded;
 
 /// Cookies of one request that rules look at; the header limits bound the rest.
-const COOKIES_MAX: usize = 256;
+pub(super) const COOKIES_MAX: usize = 256;
 /// Query or form arguments of one request that rules look at.
-const ARGUMENTS_MAX: usize = 1024;
+pub(super) const ARGUMENTS_MAX: usize = 1024;
 
 /// What a rule can see of a request.
 #[derive(Clone, Copy, Debug)]
