@@ -14,3 +14,5 @@ mod backends;
 mod certificates;
 mod clients;
 mod common;
+mod profile;
+mod redirect;

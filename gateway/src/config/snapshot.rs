@@ -63,6 +63,8 @@ pub struct Listener {
     pub http2: bool,
     /// Whether the caps of connections hold here.
     pub connection_caps: bool,
+    /// Every request is answered with a redirect to HTTPS.
+    pub redirect_to_https: bool,
 }
 
 /// Process-wide settings.

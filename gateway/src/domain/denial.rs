@@ -7,6 +7,8 @@ use std::time::Duration;
 pub enum Denial {
     /// HTTP/1.1 without `Host`, or HTTP/2 without an authority.
     HostMissing,
+    /// A `Host` that is neither a name nor an address, where it would be repeated.
+    HostInvalid,
     /// Request target longer than the limit, in bytes.
     UriTooLong {
         /// The configured limit in bytes.

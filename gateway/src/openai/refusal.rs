@@ -41,6 +41,7 @@ impl From<&Denial> for Refusal {
         let no = |status, code, message: &str| Self::denied(status, code, message.to_owned());
         match denial {
             Denial::HostMissing => no(400, "host_missing", "The request names no host."),
+            Denial::HostInvalid => no(400, "host_invalid", "The request names a host that is none."),
             Denial::UriTooLong { limit } => {
                 no(414, "uri_too_long", &format!("The request target is longer than {limit} bytes."))
             }

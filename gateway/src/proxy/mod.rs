@@ -29,6 +29,7 @@ mod hold;
 mod hops;
 mod live;
 mod read;
+mod redirect;
 mod refuse;
 mod relay;
 mod replay;
@@ -73,6 +74,8 @@ pub struct Gateway {
     pub listeners: Vec<(SocketAddr, String)>,
     /// How we sign what we pass on.
     pub via: Via,
+    /// Addresses of the listeners that only redirect to HTTPS.
+    pub redirecting: Vec<SocketAddr>,
 }
 
 /// Why the request goes no further.
@@ -124,6 +127,9 @@ impl Gateway {
         }
         hops::passes(session.req_header(), &snapshot.hops, &self.via)?;
         hops::trace(session.req_header_mut(), &snapshot.hops);
+        if !self.redirecting.is_empty() && redirect::applies(&self.redirecting, session.server_addr()) {
+            return Err(Verdict::from(redirect::reply(session.req_header())?).into());
+        }
         screen::screen(session.req_header(), || session.downstream_session.to_h1_raw())?;
         if let Some(verdict) = cors::preflight(session.req_header(), &live) {
             return Err(verdict.into());

@@ -189,6 +189,7 @@ impl Parts {
             gauges: self.gauges.clone(),
             listeners: snapshot.listeners.iter().map(|l| (l.address, l.name.to_string())).collect(),
             via: self.via.clone(),
+            redirecting: snapshot.listeners.iter().filter(|l| l.redirect_to_https).map(|l| l.address).collect(),
         };
         let mut proxy = http_proxy(conf, gateway);
         let mut options = HttpServerOptions::default();

@@ -39,7 +39,17 @@ fn listener(
     let name = name(ListenerName::new(&typed.name), &format!("{path}.name"), report);
     let address = address(&typed.address, &format!("{path}.address"), taken, report);
     let tls = typed.tls.as_ref().map(|typed| tls::listener(typed, &format!("{path}.tls"), report));
-    Some(Listener { name: name?, address: address?, tls, http2: typed.http2, connection_caps: typed.connection_caps })
+    if tls.is_some() && typed.redirect_to_https {
+        report.problem(&format!("{path}.redirect_to_https"), "is for listeners without `tls`", None);
+    }
+    Some(Listener {
+        name: name?,
+        address: address?,
+        tls,
+        http2: typed.http2,
+        connection_caps: typed.connection_caps,
+        redirect_to_https: typed.redirect_to_https,
+    })
 }
 
 fn address(

@@ -31,6 +31,9 @@ pub(in crate::config) struct Listener {
     /// Whether `limits.connections` caps the connections here; default `true`.
     #[serde(default = "connection_caps")]
     pub(in crate::config) connection_caps: bool,
+    /// Answer every request with a redirect to HTTPS on the same host, in plain text only; default `false`.
+    #[serde(default)]
+    pub(in crate::config) redirect_to_https: bool,
 }
 
 const fn connection_caps() -> bool {

@@ -144,6 +144,7 @@ mod tests {
             tls: Some(Tls { certificates: vec![files], refuse_unknown_name: false, client_auth: None }),
             http2: true,
             connection_caps: true,
+            redirect_to_https: false,
         }
     }
 
