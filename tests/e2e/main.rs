@@ -25,5 +25,6 @@ mod faults;
 mod headers;
 mod hops;
 mod misconfigured;
+mod proxy_protocol;
 mod selection;
 mod slow;

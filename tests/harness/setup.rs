@@ -17,6 +17,7 @@ pub struct Setup {
     pool: Vec<(String, String)>,
     backends: Vec<(String, String)>,
     more: String,
+    listener: String,
     pub(crate) files: Vec<(String, String)>,
     pub(crate) env: Vec<(String, String)>,
     pub(crate) authority: Option<Arc<Authority>>,
@@ -47,6 +48,7 @@ impl Setup {
             pool: Vec::new(),
             backends: Vec::new(),
             more: String::new(),
+            listener: String::new(),
             files: Vec::new(),
             env: Vec::new(),
             authority: None,
@@ -104,6 +106,13 @@ impl Setup {
     #[must_use]
     pub fn more(mut self, yaml: &str) -> Self {
         yaml.clone_into(&mut self.more);
+        self
+    }
+
+    /// More keys of the listeners, in one line of YAML: `connection_caps: false`.
+    #[must_use]
+    pub fn listeners(mut self, keys: &str) -> Self {
+        self.listener = format!(", {keys}");
         self
     }
 
@@ -169,11 +178,13 @@ impl Setup {
         if !self.top.iter().any(|(key, _)| key == "home_region") {
             text.push_str("home_region: swedencentral\n");
         }
-        text.push_str("listeners:\n  - { name: public, address: \"127.0.0.1:{port}\" }\n");
+        let keys = &self.listener;
+        let _ = writeln!(text, "listeners:\n  - {{ name: public, address: \"127.0.0.1:{{port}}\"{keys} }}");
         if self.authority.is_some() {
-            text.push_str(
-                "  - { name: secure, address: \"127.0.0.1:{secure}\", \
-                 tls: { certificate: { file: edge.pem }, key: { file: edge.key } } }\n",
+            let _ = writeln!(
+                text,
+                "  - {{ name: secure, address: \"127.0.0.1:{{secure}}\", \
+                 tls: {{ certificate: {{ file: edge.pem }}, key: {{ file: edge.key }} }}{keys} }}",
             );
         }
         text.push_str("admin: { address: \"127.0.0.1:{admin}\" }\n");

@@ -4,7 +4,7 @@ mod connections;
 
 pub use connections::Connections;
 
-use crate::domain::{BackendId, DeploymentName, ListenerName, PoolName, Region, RouteName};
+use crate::domain::{BackendId, DeploymentName, ListenerName, NetworkSet, PoolName, Region, RouteName};
 use crate::policy::cors::Cors;
 use crate::policy::{eject, failover, health, hops, route, select};
 use http::{HeaderName, HeaderValue};
@@ -65,6 +65,8 @@ pub struct Listener {
     pub connection_caps: bool,
     /// Every request is answered with a redirect to HTTPS.
     pub redirect_to_https: bool,
+    /// Load balancers that tell the client's address by the PROXY protocol.
+    pub proxies: NetworkSet,
 }
 
 /// Process-wide settings.

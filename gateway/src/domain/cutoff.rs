@@ -9,6 +9,10 @@ pub enum Cutoff {
     AddressFull,
     /// It came to no listener that we know.
     Stray,
+    /// A load balancer did not begin with a PROXY protocol header, or with a malformed one.
+    ProxyHeaderBad,
+    /// The PROXY protocol header took too long.
+    ProxyHeaderTimeout,
     /// The TLS handshake failed.
     TlsFailed,
     /// The TLS handshake took too long.
@@ -25,10 +29,12 @@ pub enum Cutoff {
 
 impl Cutoff {
     /// All of them, in the order of the variants.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::TotalFull,
         Self::AddressFull,
         Self::Stray,
+        Self::ProxyHeaderBad,
+        Self::ProxyHeaderTimeout,
         Self::TlsFailed,
         Self::TlsTimeout,
         Self::FirstByteTimeout,
@@ -44,6 +50,8 @@ impl Cutoff {
             Self::TotalFull => "total_full",
             Self::AddressFull => "address_full",
             Self::Stray => "stray",
+            Self::ProxyHeaderBad => "proxy_header_bad",
+            Self::ProxyHeaderTimeout => "proxy_header_timeout",
             Self::TlsFailed => "tls_failed",
             Self::TlsTimeout => "tls_timeout",
             Self::FirstByteTimeout => "first_byte_timeout",

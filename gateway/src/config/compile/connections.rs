@@ -4,6 +4,7 @@ use super::{network, positive};
 use crate::config::file;
 use crate::config::report::Report;
 use crate::config::snapshot::Connections;
+use crate::domain::NetworkSet;
 
 /// Limits of connections.
 pub(super) fn compile(typed: &file::Connections, report: &mut Report<'_>) -> Connections {
@@ -19,4 +20,10 @@ pub(super) fn compile(typed: &file::Connections, report: &mut Report<'_>) -> Con
         write_timeout: timeout(typed.write_timeout, "write_timeout"),
         requests_max: typed.requests_max,
     }
+}
+
+/// Who speaks the PROXY protocol on the listener at `path`.
+pub(super) fn proxies(typed: Option<&file::ProxyProtocol>, path: &str, report: &mut Report<'_>) -> NetworkSet {
+    let Some(typed) = typed else { return NetworkSet::default() };
+    network::set(&typed.from, &format!("{path}.proxy_protocol.from"), report)
 }

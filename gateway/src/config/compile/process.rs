@@ -49,6 +49,7 @@ fn listener(
         http2: typed.http2,
         connection_caps: typed.connection_caps,
         redirect_to_https: typed.redirect_to_https,
+        proxies: connections::proxies(typed.proxy_protocol.as_ref(), path, report),
     })
 }
 

@@ -31,6 +31,15 @@ pub(in crate::config) struct Connections {
     pub(in crate::config) requests_max: u32,
 }
 
+/// Load balancers that tell the client's address by the PROXY protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct ProxyProtocol {
+    /// Addresses and CIDR blocks of the load balancers, 1 to 1024: their connections must begin with the header, others' must not.
+    #[schemars(length(min = 1, max = 1024))]
+    pub(in crate::config) from: Vec<String>,
+}
+
 impl Default for Connections {
     fn default() -> Self {
         Self {

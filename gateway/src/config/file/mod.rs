@@ -12,7 +12,7 @@ mod route;
 mod tls;
 mod values;
 
-pub(super) use connections::Connections;
+pub(super) use connections::{Connections, ProxyProtocol};
 pub(super) use cors::Cors;
 pub(super) use hops::TrustedHops;
 pub(super) use pool::{

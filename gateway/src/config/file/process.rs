@@ -1,6 +1,6 @@
 //! The parts of the file about the process itself: listeners, admin, limits, headers, log, DNS.
 
-use super::connections::Connections;
+use super::connections::{Connections, ProxyProtocol};
 use super::hops::FrontDoor;
 use super::tls::Tls;
 use super::values::{Period, Size};
@@ -34,6 +34,10 @@ pub(in crate::config) struct Listener {
     /// Answer every request with a redirect to HTTPS on the same host, in plain text only; default `false`.
     #[serde(default)]
     pub(in crate::config) redirect_to_https: bool,
+    /// Load balancers that tell the client's address by the PROXY protocol, version 1 or 2; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ProxyProtocol")]
+    pub(in crate::config) proxy_protocol: Option<ProxyProtocol>,
 }
 
 const fn connection_caps() -> bool {

@@ -1,18 +1,19 @@
 //! The guard of connections: what happens between `accept` and the first request, and between two requests. Caps, the
-//! TLS handshake, and the deadlines of clients that send or take nothing, or too slowly.
+//! PROXY protocol, the TLS handshake, and the deadlines of clients that send or take nothing, or too slowly.
 //!
 //! It wraps Pingora's proxy and hands it connections that may speak HTTP. It never sees a request. A connection that it
 //! turns away is closed at once, counted by reason, and never logged: who floods connections must not flood a log too.
 
 mod answer;
 mod connection;
+mod proxy_header;
 mod stream;
 
 pub(super) use connection::{begin, end};
 
 use super::Live;
 use crate::config::snapshot::{Connections as Limits, Listener};
-use crate::domain::Cutoff;
+use crate::domain::{Cutoff, NetworkSet};
 use crate::state::{Connections, Seat};
 use crate::telemetry::Metrics;
 use arc_swap::ArcSwap;
@@ -22,10 +23,10 @@ use pingora::apps::ServerApp;
 use pingora::listeners::tls::Acceptor;
 use pingora::protocols::l4::socket::SocketAddr as Address;
 use pingora::protocols::l4::stream::Stream as Transport;
-use pingora::protocols::{GetSocketDigest, IO, Stream};
+use pingora::protocols::{GetSocketDigest, IO, SocketDigest, Stream, UniqueID};
 use pingora::server::ShutdownWatch;
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -52,14 +53,22 @@ pub struct Door {
     address: SocketAddr,
     capped: bool,
     http2: bool,
+    /// Who speaks the PROXY protocol here.
+    proxies: NetworkSet,
     tls: Option<Acceptor>,
 }
 
 impl Door {
     /// The listener's door; `tls` where it speaks TLS.
     #[must_use]
-    pub const fn new(listener: &Listener, tls: Option<Acceptor>) -> Self {
-        Self { address: listener.address, capped: listener.connection_caps, http2: listener.http2, tls }
+    pub fn new(listener: &Listener, tls: Option<Acceptor>) -> Self {
+        Self {
+            address: listener.address,
+            capped: listener.connection_caps,
+            http2: listener.http2,
+            proxies: listener.proxies.clone(),
+            tls,
+        }
     }
 
     fn is_at(&self, local: SocketAddr) -> bool {
@@ -83,7 +92,7 @@ impl Drop for Presence<'_> {
 impl<A: ServerApp + Send + Sync + 'static> Guard<A> {
     /// From `accept` to the connection's end.
     async fn receive(&self, stream: Stream, shutdown: &ShutdownWatch) -> Result<(), Cutoff> {
-        let transport = *stream.into_any().downcast::<Transport>().map_err(|_other| Cutoff::Stray)?;
+        let mut transport = *stream.into_any().downcast::<Transport>().map_err(|_other| Cutoff::Stray)?;
         let digest = transport.get_socket_digest().ok_or(Cutoff::Stray)?;
         let door = self.door(digest.local_addr()).ok_or(Cutoff::Stray)?;
         let snapshot = Arc::clone(&self.live.load().fleet.snapshot);
@@ -92,8 +101,8 @@ impl<A: ServerApp + Send + Sync + 'static> Guard<A> {
         let seat = self.connections.take(total_max).ok_or(Cutoff::TotalFull)?;
         self.metrics.connections_open.inc();
         let mut presence = Presence { seat, metrics: &self.metrics };
+        let client = client(&mut transport, door, limits).await?;
         if door.capped {
-            let client = digest.peer_addr().and_then(Address::as_inet).copied();
             claim(&mut presence.seat, client, limits)?;
         }
         let Some(acceptor) = &door.tls else { return self.serve(transport, door, limits, shutdown).await };
@@ -174,9 +183,31 @@ impl<A: ServerApp + Send + Sync + 'static> Guard<A> {
     }
 }
 
+/// Who the client is: the peer, or whom it speaks for by the PROXY protocol. From then on that is the connection's address.
+/// A load balancer that speaks for itself is nobody's client.
+async fn client(transport: &mut Transport, door: &Door, limits: &Limits) -> Result<Option<IpAddr>, Cutoff> {
+    let digest = transport.get_socket_digest();
+    let peer = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet()).map(SocketAddr::ip);
+    if !peer.is_some_and(|peer| door.proxies.contains(peer)) {
+        return Ok(peer);
+    }
+    let told = match timeout(limits.header_timeout, proxy_header::read(transport)).await {
+        Ok(Ok(told)) => told,
+        Ok(Err(proxy_header::Malformed)) => return Err(Cutoff::ProxyHeaderBad),
+        Err(_elapsed) => return Err(Cutoff::ProxyHeaderTimeout),
+    };
+    if let Some(client) = told {
+        let digest = SocketDigest::from_raw_fd(transport.id());
+        // It is fresh: nothing was set yet.
+        let _ = digest.peer_addr.set(Some(Address::Inet(client)));
+        transport.set_socket_digest(digest);
+    }
+    Ok(told.map(|client| client.ip()))
+}
+
 /// Counts the connection for its client's address.
-fn claim(seat: &mut Seat, client: Option<SocketAddr>, limits: &Limits) -> Result<(), Cutoff> {
-    match client.map(|client| client.ip()).filter(|address| !limits.exempt.contains(*address)) {
+fn claim(seat: &mut Seat, client: Option<IpAddr>, limits: &Limits) -> Result<(), Cutoff> {
+    match client.filter(|address| !limits.exempt.contains(*address)) {
         Some(address) if !seat.claim(address, limits.per_address_max) => Err(Cutoff::AddressFull),
         _ => Ok(()),
     }

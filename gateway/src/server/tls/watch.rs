@@ -145,6 +145,7 @@ mod tests {
             http2: true,
             connection_caps: true,
             redirect_to_https: false,
+            proxies: Default::default(),
         }
     }
 
