@@ -26,5 +26,6 @@ mod headers;
 mod hops;
 mod misconfigured;
 mod proxy_protocol;
+mod rules;
 mod selection;
 mod slow;

@@ -95,6 +95,17 @@ pub(super) const CORS_MAX_AGE: Duration = Duration::from_secs(600);
 /// A trace begins with the caller; one that begins here has no caller to show.
 pub(super) const TRACE_CREATED: bool = false;
 
+/// As in Front Door: rules after one that matched are looked at too.
+pub(super) const RULE_STOP: bool = false;
+/// A condition says what it means.
+pub(super) const RULE_NEGATE: bool = false;
+/// Method and body stay, and no browser remembers a mistake for ever.
+pub(super) const REDIRECT_STATUS: u16 = 307;
+/// Every path.
+pub(super) const REWRITE_FROM: &str = "/";
+/// A rewrite moves a tree of paths.
+pub(super) const REWRITE_KEEP_REST: bool = true;
+
 /// Azure's own records live for 30 s or more.
 pub(super) const DNS_REFRESH: Duration = Duration::from_secs(30);
 /// A resolver that takes longer is treated as down; the last good addresses stay.

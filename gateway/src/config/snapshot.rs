@@ -6,6 +6,7 @@ pub use connections::Connections;
 
 use crate::domain::{BackendId, DeploymentName, ListenerName, NetworkSet, PoolName, Region, RouteName};
 use crate::policy::cors::Cors;
+use crate::policy::rules::Rules;
 use crate::policy::{eject, failover, health, hops, route, select};
 use http::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
@@ -44,6 +45,8 @@ pub struct Snapshot {
     pub dns: Dns,
     /// Cross-origin use by browsers, for requests that no route takes; each route has its own.
     pub cors: Option<Arc<Cors>>,
+    /// The rules engine.
+    pub rules: Rules,
     /// Pools, in the order of the file.
     pub pools: Vec<Pool>,
     /// Routes, most specific first.

@@ -18,7 +18,9 @@ pub use cutoff::Cutoff;
 pub use denial::{Denial, Fault};
 pub use ending::Ending;
 pub use moment::Moment;
-pub use name::{BackendId, BackendName, DeploymentName, ListenerName, NameError, PoolName, Region, RouteName};
+pub use name::{
+    BackendId, BackendName, DeploymentName, ListenerName, NameError, PoolName, Region, RouteName, RuleName,
+};
 pub use network::{Network, NetworkError, NetworkSet};
 pub use outcome::Outcome;
 pub use secret::Secret;

@@ -82,6 +82,10 @@ name!(
     RouteName
 );
 name!(
+    /// Name of a rule of the rules engine.
+    RuleName
+);
+name!(
     /// Name of a listener.
     ListenerName
 );

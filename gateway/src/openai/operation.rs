@@ -10,7 +10,7 @@ use crate::domain::Denial;
 mod percent;
 mod query;
 
-pub use query::{deployment_in_query, scrub_query};
+pub use query::{deployment_in_query, scrub_query, without_credentials};
 
 /// Longest deployment name in a path or a query, in bytes after decoding.
 const DEPLOYMENT_LENGTH_MAX: usize = 256;

@@ -9,6 +9,7 @@ pub mod health;
 pub mod hops;
 pub mod latency;
 pub mod route;
+pub mod rules;
 pub mod screen;
 pub mod select;
 pub mod trace;

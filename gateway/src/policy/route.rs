@@ -95,7 +95,7 @@ pub fn find_by_envelope<'a>(
 }
 
 impl HostMatch {
-    fn takes(&self, host: &str) -> bool {
+    pub(super) fn takes(&self, host: &str) -> bool {
         match self {
             Self::Any => true,
             Self::Exact(name) => host.eq_ignore_ascii_case(name),

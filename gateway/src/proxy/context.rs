@@ -6,9 +6,10 @@ use crate::domain::{ClientCertificate, Denial, Fault, Moment, Outcome};
 use crate::openai::facts::Facts;
 use crate::openai::operation::Operation;
 use crate::openai::sse::{BodyScanner, Scanner};
+use crate::policy::rules::Matched;
 use crate::state::{Presence, Reservation, Ticket, Tried};
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +20,8 @@ pub struct RequestContext {
     pub(super) arrival: Arrival,
     /// After `accept`.
     pub(super) envelope: Option<Envelope>,
+    /// After the rules engine, where there are rules.
+    pub(super) ruled: Option<Ruled>,
     /// After `admit`.
     pub(super) admission: Option<Admission>,
     /// From the first `select` on.
@@ -51,6 +54,13 @@ pub(super) struct Envelope {
     pub(super) upgrade: bool,
     /// `x-stainless-retry-count`: how often the SDK has tried this before.
     pub(super) sdk_retries: u32,
+}
+
+/// What rules have decided about a request.
+pub(super) struct Ruled {
+    pub(super) matched: Matched,
+    /// What the client asked for, where a rule has rewritten it.
+    pub(super) asked: Option<Uri>,
 }
 
 /// Read, routed and admitted.
@@ -173,6 +183,7 @@ impl RequestContext {
         Self {
             arrival: Arrival { at, live, _presence: presence },
             envelope: None,
+            ruled: None,
             admission: None,
             attempts: Attempts::default(),
             relay: None,

@@ -3,14 +3,15 @@
 //!
 //! The policy is found by what the client asked for: host, path, and the deployment in the path.
 
-use super::context::{Reply, Verdict};
+use super::context::{Reply, RequestContext, Verdict};
 use super::live::Live;
 use super::route::host_of;
+use super::rules::asked;
 use crate::domain::Denial;
 use crate::openai::operation;
 use crate::policy::cors::{Cors, OWN, Preflight};
 use crate::policy::route;
-use http::{Method, StatusCode, header};
+use http::{Method, StatusCode, Uri, header};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 
@@ -21,7 +22,7 @@ pub(super) fn preflight(request: &RequestHeader, live: &Live) -> Option<Verdict>
     }
     let origin = request.headers.get(header::ORIGIN)?;
     let method = request.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?.as_bytes();
-    let cors = find(request, live)?;
+    let cors = find(&request.uri, request, live)?;
     let asked = request.headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
     let headers = asked.map(http::HeaderValue::as_bytes).collect::<Vec<_>>().join(&b',');
     Some(match cors.preflight(&Preflight { origin, method, headers: &headers }) {
@@ -31,16 +32,18 @@ pub(super) fn preflight(request: &RequestHeader, live: &Live) -> Option<Verdict>
 }
 
 /// Puts the headers of the request's policy on an answer of ours.
-pub(super) fn mark(live: &Live, request: &RequestHeader, answer: &mut ResponseHeader) -> Result<()> {
-    match live.cors.then(|| find(request, live)).flatten() {
+pub(super) fn mark(ctx: &RequestContext, request: &RequestHeader, answer: &mut ResponseHeader) -> Result<()> {
+    let live = &ctx.arrival.live;
+    match live.cors.then(|| find(asked(ctx, request), request, live)).flatten() {
         Some(cors) => add(cors, request, answer),
         None => Ok(()),
     }
 }
 
 /// Puts them on a backend's answer, in place of its own.
-pub(super) fn replace(live: &Live, request: &RequestHeader, answer: &mut ResponseHeader) -> Result<()> {
-    let Some(cors) = live.cors.then(|| find(request, live)).flatten() else { return Ok(()) };
+pub(super) fn replace(ctx: &RequestContext, request: &RequestHeader, answer: &mut ResponseHeader) -> Result<()> {
+    let live = &ctx.arrival.live;
+    let Some(cors) = live.cors.then(|| find(asked(ctx, request), request, live)).flatten() else { return Ok(()) };
     for name in &OWN {
         answer.remove_header(name);
     }
@@ -55,9 +58,9 @@ fn add(cors: &Cors, request: &RequestHeader, answer: &mut ResponseHeader) -> Res
 }
 
 /// The policy of the route that takes the request, else the one for all.
-fn find<'l>(request: &RequestHeader, live: &'l Live) -> Option<&'l Cors> {
+fn find<'l>(asked: &Uri, request: &RequestHeader, live: &'l Live) -> Option<&'l Cors> {
     let snapshot = &live.fleet.snapshot;
-    let path = request.uri.path();
+    let path = asked.path();
     let target = operation::parse(path).ok();
     let deployment = target.as_ref().and_then(|target| target.deployment.as_deref());
     match route::find_by_envelope(&live.matchers, &host_of(request), path, deployment) {

@@ -7,6 +7,7 @@ use super::deadline;
 use super::hold::Watch;
 use super::hops::{self, Via};
 use super::replay::Order;
+use super::rules;
 use super::select::first_byte_timeout;
 use crate::config::snapshot::{Auth, Backend};
 use crate::domain::Moment;
@@ -42,6 +43,7 @@ pub(super) fn forward(
     let backend = pool.backends.get(current.backend).ok_or_else(lost)?;
 
     outgoing.set_raw_path(target(incoming, backend)?.as_bytes())?;
+    rules::dress(ctx, outgoing)?;
     hops::sign(incoming, outgoing, envelope, via)?;
     headers(outgoing, envelope, backend)?;
     let Some(desk) = &admission.desk else { return Ok(()) };

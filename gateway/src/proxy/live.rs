@@ -3,7 +3,7 @@
 use crate::config::snapshot::Backend;
 use crate::policy::route::Matcher;
 use crate::state::{BackendState, Fleet};
-use crate::telemetry::{BackendMeters, Metrics, PoolMeters, RouteMeters};
+use crate::telemetry::{BackendMeters, Metrics, PoolMeters, RouteMeters, RuleMeters};
 use pingora::protocols::tls::CaType;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls_pki_types::pem::PemObject;
@@ -19,6 +19,8 @@ pub struct Live {
     pub(super) matchers: Vec<Matcher>,
     pub(super) routes: Vec<Arc<RouteMeters>>,
     pub(super) pools: Vec<LivePool>,
+    /// Meters of the rules, in the order of the snapshot.
+    pub(super) rules: Vec<Arc<RuleMeters>>,
     /// Some route has a policy for cross-origin use.
     pub(super) cors: bool,
 }
@@ -75,7 +77,8 @@ impl Live {
             })
             .collect();
         let cors = snapshot.cors.is_some() || snapshot.routes.iter().any(|route| route.cors.is_some());
-        Self { matchers, routes, pools, cors, fleet }
+        let rules = snapshot.rules.list.iter().map(|rule| metrics.rule(&rule.name)).collect();
+        Self { matchers, routes, pools, rules, cors, fleet }
     }
 }
 

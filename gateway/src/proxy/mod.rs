@@ -34,6 +34,7 @@ mod refuse;
 mod relay;
 mod replay;
 mod route;
+mod rules;
 mod screen;
 mod select;
 mod settle;
@@ -135,12 +136,17 @@ impl Gateway {
             return Err(verdict.into());
         }
         authenticate::authenticate(session.req_header_mut());
+        rules::rule(session, &mut ctx.ruled, (&live, envelope), None)?;
         let body = if envelope.upgrade {
             (Bytes::new(), self.memory.reserve(0).ok_or(Denial::Overloaded { retry_after: select::RETRY_AFTER })?)
         } else {
             read::read(&mut session.downstream_session, &snapshot.limits, &self.memory).await?
         };
-        let routed = route::route(session.req_header(), &body.0, &live)?;
+        rules::rule(session, &mut ctx.ruled, (&live, envelope), Some(body.0.len()))?;
+        let mut routed = route::route(session.req_header(), &body.0, &live)?;
+        if let Some(pool) = ctx.ruled.as_ref().and_then(|ruled| ruled.pool(&live)) {
+            routed.pool = pool;
+        }
         let arrival = (ctx.arrival.at, &*live);
         ctx.admission = Some(admit::admit(&mut session.downstream_session, arrival, envelope, routed, body));
         // A request that no backend can take is refused here already, where its connection can be kept.
@@ -265,8 +271,9 @@ impl ProxyHttp for Gateway {
         if upstream_response.status.is_informational() && upstream_response.status != 101 {
             return Ok(());
         }
-        cors::replace(&ctx.arrival.live, session.req_header(), upstream_response)?;
-        relay::begin(ctx, upstream_response, clock::now())
+        cors::replace(ctx, session.req_header(), upstream_response)?;
+        relay::begin(ctx, upstream_response, clock::now())?;
+        rules::mark(ctx, session, upstream_response)
     }
 
     fn response_body_filter(

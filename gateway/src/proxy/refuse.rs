@@ -4,6 +4,7 @@
 use super::context::{Reply, RequestContext, Verdict};
 use super::cors;
 use super::relay::trail;
+use super::rules;
 use crate::openai::refusal::{self, Refusal};
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
@@ -40,7 +41,8 @@ pub(super) async fn refuse(session: &mut Session, ctx: &RequestContext, verdict:
     if let Some(envelope) = &ctx.envelope {
         answer.insert_header("x-request-id", &envelope.request_id)?;
     }
-    cors::mark(&ctx.arrival.live, session.req_header(), &mut answer)?;
+    cors::mark(ctx, session.req_header(), &mut answer)?;
+    rules::mark(ctx, session, &mut answer)?;
     let status = answer.status.as_u16();
     let bodiless = session.req_header().method == http::Method::HEAD || body.is_empty();
     super::unwrap(session, ctx);

@@ -6,13 +6,14 @@ use super::Gateway;
 use super::classify;
 use super::context::{Relay, RequestContext, Step, Verdict};
 use super::relay;
+use super::rules;
 use crate::config::snapshot::Backend;
 use crate::domain::{Ending, Fault, Moment, Outcome, Usage};
 use crate::openai::operation;
 use crate::openai::refusal::Refusal;
 use crate::policy::trace;
 use crate::telemetry::{AttemptRecord, Record, Timestamp};
-use pingora::http::RequestHeader;
+use http::Uri;
 use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
 use std::borrow::Cow;
@@ -101,8 +102,13 @@ fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
         gateway.metrics.unrouted().ended(ending);
         return;
     };
-    if let Some(route) = live.routes.get(admission.route) {
-        route.ended(ending);
+    match ctx.ruled.as_ref().and_then(|ruled| ruled.pool(live)) {
+        Some(pool) => diverted(gateway, ctx, (admission.route, pool), ending),
+        None => {
+            if let Some(route) = live.routes.get(admission.route) {
+                route.ended(ending);
+            }
+        }
     }
     let Some(pool) = live.pools.get(admission.pool) else { return };
     pool.meters.took(now.since(ctx.arrival.at));
@@ -117,6 +123,14 @@ fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
     }
     if ctx.relay.as_ref().is_some_and(Relay::streams) {
         pool.meters.streams_open.dec();
+    }
+}
+
+/// A rule has sent the request to another pool than its route's: that pool's series counts it.
+fn diverted(gateway: &Gateway, ctx: &RequestContext, (route, pool): (usize, usize), ending: Ending) {
+    let snapshot = &ctx.arrival.live.fleet.snapshot;
+    if let (Some(route), Some(pool)) = (snapshot.routes.get(route), snapshot.pools.get(pool)) {
+        gateway.metrics.route(&route.name, &pool.name).ended(ending);
     }
 }
 
@@ -148,7 +162,8 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         protocol: if envelope.is_some_and(|e| e.http2) { "HTTP/2" } else { "HTTP/1.1" },
         method: request.method.as_str().into(),
         host: request.uri.host().or_else(|| text("host")).map(Into::into),
-        path: scrubbed_path(request),
+        path: scrubbed_path(rules::asked(ctx, request)),
+        rules: ctx.ruled.as_ref().map(|ruled| ruled.names(&ctx.arrival.live)).unwrap_or_default(),
         route: admission.and_then(|a| snapshot.routes.get(a.route)).map(|r| r.name.as_str().into()),
         pool: pool.map(|p| p.name.as_str().into()),
         operation: admission.map(|a| a.operation.label()),
@@ -171,10 +186,10 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
 }
 
 /// Path and query as the client sent them, credentials in the query cut out.
-fn scrubbed_path(request: &RequestHeader) -> Cow<'_, str> {
-    match request.uri.query() {
-        Some(query) => format!("{}?{}", request.uri.path(), operation::scrub_query(query)).into(),
-        None => request.uri.path().into(),
+fn scrubbed_path(asked: &Uri) -> Cow<'_, str> {
+    match asked.query() {
+        Some(query) => format!("{}?{}", asked.path(), operation::scrub_query(query)).into(),
+        None => asked.path().into(),
     }
 }
 

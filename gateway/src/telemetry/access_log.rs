@@ -21,6 +21,8 @@ use std::time::Duration;
 /// Longest `user_agent`, `request_id`, `trace_id`, `host` or `deployment` that is logged, bytes; and longest `path`.
 const FIELD_LENGTH_MAX: usize = 128;
 const PATH_LENGTH_MAX: usize = 1024;
+/// Most rules that are named.
+const NAMES_MAX: usize = 16;
 
 /// Everything the log says about one request, borrowed from the request where it can be.
 #[derive(Clone, Debug, Serialize)]
@@ -58,6 +60,9 @@ pub struct Record<'a> {
     /// Path and query; credentials in the query are cut out beforehand by `openai::operation::scrub_query`.
     #[serde(serialize_with = "path")]
     pub path: Cow<'a, str>,
+    /// Rules that the request met, in order.
+    #[serde(serialize_with = "names", skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<&'a str>,
     /// Route, when one was found.
     pub route: Option<Cow<'a, str>>,
     /// Pool, when a route was found.
@@ -220,6 +225,10 @@ fn append(path: &Path) -> io::Result<File> {
 
 fn field<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(cut(text, FIELD_LENGTH_MAX))
+}
+
+fn names<S: Serializer>(names: &[&str], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(names.iter().take(NAMES_MAX))
 }
 
 fn path<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,7 +2,7 @@
 //! no request hashes a label. The labels are closed sets, the series of what left the configuration are removed.
 
 use super::table::Families;
-use crate::domain::{BackendId, Ending, Outcome, PoolName, Region, RouteName, Usage};
+use crate::domain::{BackendId, Ending, Outcome, PoolName, Region, RouteName, RuleName, Usage};
 use crate::policy::eject::Reason;
 use prometheus::core::{MetricVec, MetricVecBuilder};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
@@ -58,6 +58,25 @@ impl RouteMeters {
     /// A request of this route ended.
     pub fn ended(&self, ending: Ending) {
         increment(&self.requests, ending as usize);
+    }
+
+    pub(super) fn forget(&self) {
+        self.trail.forget();
+    }
+}
+
+/// Series of one rule of the rules engine.
+#[derive(Debug)]
+pub struct RuleMeters {
+    /// Requests that met it.
+    pub matched: IntCounter,
+    trail: Trail,
+}
+
+impl RuleMeters {
+    pub(super) fn new(families: &Families, rule: &RuleName) -> Self {
+        let mut trail = Trail::default();
+        Self { matched: trail.take(&families.rule_matches, &[rule.as_str()]), trail }
     }
 
     pub(super) fn forget(&self) {

@@ -2,11 +2,11 @@
 //! never counts by itself and never invents a label.
 
 use super::clock;
-use super::meters::{BackendMeters, PoolMeters, RouteMeters};
+use super::meters::{BackendMeters, PoolMeters, RouteMeters, RuleMeters};
 use super::process;
 use super::table::Families;
 use crate::config::snapshot::Snapshot;
-use crate::domain::{BackendId, Cutoff, PoolName, Region, RouteName};
+use crate::domain::{BackendId, Cutoff, PoolName, Region, RouteName, RuleName};
 use parking_lot::{Mutex, RwLock};
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TEXT_FORMAT, TextEncoder};
 use std::collections::{HashMap, HashSet};
@@ -23,6 +23,7 @@ pub struct Metrics {
     families: Families,
     unrouted: Arc<RouteMeters>,
     routes: Table<(RouteName, PoolName), RouteMeters>,
+    rules: Table<RuleName, RuleMeters>,
     pools: Table<PoolName, PoolMeters>,
     backends: Table<(BackendId, Region), BackendMeters>,
     /// Listener and path of the certificates that have a series.
@@ -59,6 +60,7 @@ impl Metrics {
         Ok(Self {
             unrouted: Arc::new(RouteMeters::new(&families, None, None)),
             routes: RwLock::default(),
+            rules: RwLock::default(),
             pools: RwLock::default(),
             backends: RwLock::default(),
             certificates: Mutex::default(),
@@ -86,6 +88,12 @@ impl Metrics {
         entry(&self.routes, (route.clone(), pool.clone()), || RouteMeters::new(&self.families, Some(route), Some(pool)))
     }
 
+    /// Meters of a rule. Takes a lock, as [`Metrics::route`].
+    #[must_use]
+    pub fn rule(&self, rule: &RuleName) -> Arc<RuleMeters> {
+        entry(&self.rules, rule.clone(), || RuleMeters::new(&self.families, rule))
+    }
+
     /// Meters of a pool. Takes a lock, as [`Metrics::route`].
     #[must_use]
     pub fn pool(&self, pool: &PoolName) -> Arc<PoolMeters> {
@@ -106,9 +114,16 @@ impl Metrics {
         let backends: HashSet<_> = (snapshot.pools.iter().flat_map(|pool| &pool.backends))
             .map(|backend| (backend.id.clone(), backend.region.clone()))
             .collect();
+        // A rule may send the requests of any route to its pool.
+        let diverted: Vec<usize> = snapshot.rules.list.iter().filter_map(|rule| rule.actions.pool).collect();
         let routes: HashSet<_> = (snapshot.routes.iter())
-            .filter_map(|route| Some((route.name.clone(), snapshot.pools.get(route.pool)?.name.clone())))
+            .flat_map(|route| {
+                std::iter::once(route.pool).chain(diverted.iter().copied()).map(move |pool| (route, pool))
+            })
+            .filter_map(|(route, pool)| Some((route.name.clone(), snapshot.pools.get(pool)?.name.clone())))
             .collect();
+        let rules: HashSet<_> = snapshot.rules.list.iter().map(|rule| rule.name.clone()).collect();
+        prune(&self.rules, &rules, RuleMeters::forget);
         prune(&self.routes, &routes, RouteMeters::forget);
         prune(&self.pools, &pools, PoolMeters::forget);
         prune(&self.backends, &backends, BackendMeters::forget);
@@ -246,6 +261,7 @@ mod tests {
         let (pool, region) = (PoolName::new("chat").unwrap(), Region::new("swedencentral").unwrap());
         metrics.unrouted().ended(Ending::Denied);
         metrics.route(&RouteName::new("all").unwrap(), &pool).ended(Ending::Served);
+        metrics.rule(&RuleName::new("docs").unwrap()).matched.inc();
         let meters = metrics.pool(&pool);
         meters.failed_over(Outcome::RateLimited);
         meters.took(Duration::from_millis(30));

@@ -14,7 +14,7 @@ pub mod table;
 
 pub use access_log::{AccessLog, AttemptRecord, Record, TokensRecord};
 pub use clock::{Timestamp, now, unix_ms};
-pub use meters::{BackendMeters, PoolMeters, ProbeResult, RouteMeters};
+pub use meters::{BackendMeters, PoolMeters, ProbeResult, RouteMeters, RuleMeters};
 pub use metrics::Metrics;
 
 #[cfg(test)]
@@ -56,6 +56,7 @@ pub(crate) mod tests {
             access_log: AccessLog::Off,
             dns: Dns { refresh: second, timeout: second },
             cors: None,
+            rules: crate::policy::rules::Rules::default(),
             pools: Vec::new(),
             routes: Vec::new(),
         }

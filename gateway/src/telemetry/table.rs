@@ -131,6 +131,8 @@ macro_rules! table {
 table! {
     requests: counter "tidegate_requests_total" ["route", "pool", "ending"]
         "Requests that ended, by route, pool and ending; route and pool are (none) where none was found.";
+    rule_matches: counter "tidegate_rule_matches_total" ["rule"]
+        "Requests that met a rule of the rules engine.";
     responses: counter "tidegate_responses_total" ["pool", "backend", "region", "ending"]
         "Requests that ended with an answer from this backend, by ending.";
     attempts: counter "tidegate_attempts_total" ["pool", "backend", "region", "outcome"]

@@ -11,6 +11,7 @@ mod pool;
 mod probe;
 mod process;
 mod route;
+mod rules;
 mod secret;
 mod tls;
 mod url;
@@ -39,6 +40,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         file.pools.iter().enumerate().map(|(index, typed)| pool::compile(typed, index, home, report)).collect();
     let cors = cors::compile(file.cors.as_ref(), "cors", report);
     let routes = route::compile(file, cors.as_ref(), report);
+    let rules = rules::compile(file, routes.as_deref().unwrap_or_default(), report);
     Some(Snapshot {
         generation: 0,
         digest,
@@ -52,6 +54,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         access_log: process::access_log(&file.access_log, report),
         dns,
         cors,
+        rules,
         pools: pools.into_iter().collect::<Option<_>>()?,
         routes: routes?,
     })

@@ -30,7 +30,8 @@ pub(super) fn compile(file: &file::File, cors: Option<&Arc<Cors>>, report: &mut 
     }
     ties(&routes, report);
     for (index, pool) in file.pools.iter().enumerate() {
-        if !file.routes.iter().any(|route| route.pool == pool.name) && !report.any_replaced("routes", ".pool") {
+        let led_to = file.routes.iter().any(|route| route.pool == pool.name) || super::rules::lead_to(&pool.name, file);
+        if !led_to && !report.any_replaced("routes", ".pool") {
             report.warn(&format!("pools[{index}]"), format!("no route leads to the pool `{}`", pool.name), None);
         }
     }

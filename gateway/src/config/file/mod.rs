@@ -9,6 +9,7 @@ mod hops;
 mod pool;
 mod process;
 mod route;
+mod rules;
 mod tls;
 mod values;
 
@@ -20,6 +21,9 @@ pub(super) use pool::{
 };
 pub(super) use process::{AccessLog, Admin, Dns, Headers, Limits, Listener, Process};
 pub(super) use route::{Match, Route};
+pub(super) use rules::{
+    Action, Condition, HeaderField, Operator, Protocol, Redirect, Rewrite, Rule, Transform, Variable,
+};
 pub(super) use tls::{ClientAuthMode, Pair, Tls, UnknownName};
 pub(super) use values::{
     HeaderText, PERIOD_ERROR, Period, SHARE_ERROR, SIZE_ERROR, ScalarError, Secret, Share, Size, Switch,
@@ -72,6 +76,10 @@ pub(super) struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Cors")]
     pub(super) cors: Option<Cors>,
+    /// Rules engine: conditions and what is done where they hold, in this order, at most 100.
+    #[serde(default)]
+    #[schemars(length(max = 100))]
+    pub(super) rules: Vec<Rule>,
     /// Pools of interchangeable backends, 1 to 256.
     #[schemars(length(min = 1, max = 256))]
     pub(super) pools: Vec<Pool>,

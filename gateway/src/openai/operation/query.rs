@@ -43,6 +43,17 @@ pub fn scrub_query(query: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// The query without the parameters in which clients of Azure and of API Management send their credential.
+#[must_use]
+pub fn without_credentials(query: &str) -> Cow<'_, str> {
+    let is_credential =
+        |pair: &str| matches!(Name::of(pair.split_once('=').map_or(pair, |(key, _)| key)), Name::Credential);
+    if !query.split('&').any(is_credential) {
+        return Cow::Borrowed(query);
+    }
+    Cow::Owned(query.split('&').filter(|pair| !is_credential(pair)).collect::<Vec<_>>().join("&"))
+}
+
 /// Rather one value too many than a key in a log.
 fn looks_secret(pair: &str) -> bool {
     let Some((key, _)) = pair.split_once('=') else { return false };

@@ -129,6 +129,7 @@ fn snapshot(pool: Pool) -> Arc<Snapshot> {
         access_log: AccessLog::Off,
         dns: Dns { refresh: SECOND, timeout: SECOND },
         cors: None,
+        rules: crate::policy::rules::Rules::default(),
         pools: vec![pool],
         routes: Vec::new(),
     })

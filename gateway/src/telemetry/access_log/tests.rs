@@ -33,6 +33,7 @@ fn record() -> Record<'static> {
         method: "POST".into(),
         host: Some("gateway.example".into()),
         path: "/openai/v1/chat/completions".into(),
+        rules: Vec::new(),
         route: Some("chat".into()),
         pool: Some("chat".into()),
         operation: Some("chat_completions"),
