@@ -16,3 +16,4 @@ mod clients;
 mod common;
 mod profile;
 mod redirect;
+mod socket;

@@ -9,6 +9,7 @@ pub mod probe;
 pub mod reload;
 pub mod resolve;
 
+use crate::config::snapshot::Address;
 use crate::state::{BodyMemory, Fleet, Registry};
 use crate::telemetry::{AccessLog, Metrics};
 use arc_swap::ArcSwap;
@@ -21,7 +22,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, UnixStream};
 
 /// Pause between two looks at a listener that is being opened.
 const LOOK: Duration = Duration::from_millis(5);
@@ -87,14 +88,22 @@ impl BackgroundService for Work {
 /// at the same time. Never ends.
 async fn announce(shared: &Shared) {
     let fleet = shared.fleets.load_full();
-    for address in fleet.snapshot.listeners.iter().map(|listener| listener.address) {
-        while !is_listening(address) {
+    for listener in &fleet.snapshot.listeners {
+        while !is_open(&listener.address).await {
             tokio::time::sleep(LOOK).await;
         }
     }
     drop(fleet);
     shared.listening.store(true, Ordering::Release);
     std::future::pending().await
+}
+
+/// Whether someone listens there. A Unix socket can only be asked by a connection.
+async fn is_open(address: &Address) -> bool {
+    match address {
+        Address::Ip(address) => is_listening(*address),
+        Address::Unix { path, .. } => UnixStream::connect(path).await.is_ok(),
+    }
 }
 
 /// Whether someone listens on `address`. A socket that is bound and never listens is refused beside one that listens, and

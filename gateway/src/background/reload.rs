@@ -161,7 +161,7 @@ fn broken(error: &tokio::task::JoinError) -> Refused {
 fn needs_restart(started: &Snapshot, new: &Snapshot) -> Vec<&'static str> {
     // Certificates are read again; whether there is one at all is the listener's nature.
     let natures = |snapshot: &Snapshot| {
-        let nature = |l: &Listener| (l.name.clone(), l.address, l.http2, l.tls.is_some(), l.redirect_to_https);
+        let nature = |l: &Listener| (l.name.clone(), l.address.clone(), l.http2, l.tls.is_some(), l.redirect_to_https);
         snapshot.listeners.iter().map(nature).collect::<Vec<_>>()
     };
     let (old, now) = (&started.process, &new.process);

@@ -1,7 +1,9 @@
 //! The snapshot: one validated, compiled, immutable configuration. Requests pin one; a reload replaces it whole.
 
+mod address;
 mod connections;
 
+pub use address::Address;
 pub use connections::Connections;
 
 use crate::domain::{BackendId, DeploymentName, ListenerName, NetworkSet, PoolName, Region, RouteName};
@@ -59,7 +61,7 @@ pub struct Listener {
     /// Its name in logs and metrics.
     pub name: ListenerName,
     /// Address to bind.
-    pub address: SocketAddr,
+    pub address: Address,
     /// Certificates; plain text when absent.
     pub tls: Option<Tls>,
     /// HTTP/2: by ALPN under TLS, by prior knowledge (h2c) in plain text.

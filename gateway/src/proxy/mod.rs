@@ -43,6 +43,7 @@ pub use context::RequestContext;
 pub use hops::Via;
 pub use live::Live;
 
+use crate::config::snapshot::Address;
 use crate::domain::{Denial, Outcome};
 use crate::state::{BodyMemory, Gauges};
 use crate::telemetry::{AccessLog, Metrics, clock};
@@ -56,6 +57,7 @@ use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,11 +74,11 @@ pub struct Gateway {
     /// Requests and streams in flight, for draining.
     pub gauges: Gauges,
     /// The listeners' addresses and names, for the access log.
-    pub listeners: Vec<(SocketAddr, String)>,
+    pub listeners: Vec<(Address, String)>,
     /// How we sign what we pass on.
     pub via: Via,
     /// Addresses of the listeners that only redirect to HTTPS.
-    pub redirecting: Vec<SocketAddr>,
+    pub redirecting: Vec<Address>,
 }
 
 /// Why the request goes no further.
@@ -102,13 +104,17 @@ impl From<read::Unread> for Stop {
     }
 }
 
+/// The local end of a connection: an address of this host, or the path of a Unix socket.
+fn ends(local: &pingora::protocols::l4::socket::SocketAddr) -> (Option<SocketAddr>, Option<&Path>) {
+    (local.as_inet().copied(), local.as_unix().and_then(|unix| unix.as_pathname()))
+}
+
 impl Gateway {
     /// Name of the listener with this local address.
     fn listener_of(&self, local: Option<&pingora::protocols::l4::socket::SocketAddr>) -> Option<&str> {
-        let local = local?.as_inet()?;
-        let named = |(address, _): &&(SocketAddr, String)| {
-            address.port() == local.port() && (address.ip().is_unspecified() || address.ip() == local.ip())
-        };
+        let local = local?;
+        let (ip, path) = ends(local);
+        let named = |(address, _): &&(Address, String)| address.is_at(ip, path);
         self.listeners.iter().find(named).map(|(_, name)| name.as_str())
     }
 

@@ -2,19 +2,20 @@
 //! host, and never repeats one that is none.
 
 use super::context::Reply;
+use crate::config::snapshot::Address;
 use crate::domain::Denial;
 use http::{HeaderValue, StatusCode, header};
 use pingora::http::RequestHeader;
 use pingora::protocols::l4::socket::SocketAddr as Local;
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::Ipv6Addr;
 
 /// Longest host name (RFC 1035), bytes.
 const HOST_LENGTH_MAX: usize = 253;
 
 /// Whether the listener at `local` redirects.
-pub(super) fn applies(redirecting: &[SocketAddr], local: Option<&Local>) -> bool {
-    let Some(local) = local.and_then(Local::as_inet) else { return false };
-    redirecting.iter().any(|one| one.port() == local.port() && (one.ip().is_unspecified() || one.ip() == local.ip()))
+pub(super) fn applies(redirecting: &[Address], local: Option<&Local>) -> bool {
+    let Some((ip, path)) = local.map(super::ends) else { return false };
+    redirecting.iter().any(|one| one.is_at(ip, path))
 }
 
 /// 308, which keeps method and body: a 301 would make a GET of a POST.

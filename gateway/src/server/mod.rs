@@ -5,7 +5,7 @@ pub mod tls;
 
 use crate::background;
 use crate::background::reload::{self, Reload};
-use crate::config::snapshot::{Listener, Process, Snapshot};
+use crate::config::snapshot::{Address, Listener, Process, Snapshot};
 use crate::proxy::guard::{Door, Guard};
 use crate::proxy::{Gateway, Live, Via};
 use crate::state::{BodyMemory, Connections, Fleet, Gauges, Registry};
@@ -22,7 +22,11 @@ use pingora::services::ServiceWithDependents;
 use pingora::services::background::background_service;
 use pingora::services::listening::Service;
 use pingora_proxy::http_proxy;
+use std::fs::Permissions;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -40,7 +44,7 @@ pub enum StartError {
         /// The listener.
         name: String,
         /// Its address.
-        address: SocketAddr,
+        address: String,
         /// What the system says.
         reason: std::io::Error,
     },
@@ -187,9 +191,9 @@ impl Parts {
             access_log: self.access_log.clone(),
             memory: self.memory.clone(),
             gauges: self.gauges.clone(),
-            listeners: snapshot.listeners.iter().map(|l| (l.address, l.name.to_string())).collect(),
+            listeners: snapshot.listeners.iter().map(|l| (l.address.clone(), l.name.to_string())).collect(),
             via: self.via.clone(),
-            redirecting: snapshot.listeners.iter().filter(|l| l.redirect_to_https).map(|l| l.address).collect(),
+            redirecting: snapshot.listeners.iter().filter(|l| l.redirect_to_https).map(|l| l.address.clone()).collect(),
         };
         let mut proxy = http_proxy(conf, gateway);
         let mut options = HttpServerOptions::default();
@@ -209,7 +213,12 @@ impl Parts {
         let mut service = Service::new("gateway".to_owned(), guard);
         for listener in listeners {
             let (read, write) = CLIENT_BUFFERS;
-            let address = ListenerConfig::tcp(listener.address.to_string());
+            let address = match &listener.address {
+                Address::Ip(address) => ListenerConfig::tcp(address.to_string()),
+                Address::Unix { path, mode } => {
+                    ListenerConfig::uds(path.display().to_string()).permissions(Permissions::from_mode(*mode))
+                }
+            };
             service.add_listener(address.l4_buffer(L4BufferSettings::new(read, write)));
         }
         service
@@ -289,13 +298,23 @@ fn server_conf(process: &Process) -> ServerConf {
     }
 }
 
-/// Pingora panics in a thread of its own when an address is taken; we say it in one sentence instead.
+/// Pingora panics in a thread of its own when an address is taken; we say it in one sentence instead. A Unix socket on
+/// which nobody listens is left over and may go.
 fn try_addresses(snapshot: &Snapshot) -> Result<(), StartError> {
-    let listeners = snapshot.listeners.iter().map(|l| (l.name.to_string(), l.address));
-    for (name, address) in listeners.chain(snapshot.admin.map(|address| ("admin".to_owned(), address))) {
-        TcpListener::bind(address).map_err(|reason| StartError::Address { name, address, reason })?;
+    let try_ip = |address: SocketAddr| TcpListener::bind(address).map(|_| ());
+    let refused = |name: &str, address: String| {
+        let name = name.to_owned();
+        |reason| StartError::Address { name, address, reason }
+    };
+    for listener in &snapshot.listeners {
+        let tried = match &listener.address {
+            Address::Ip(address) => try_ip(*address),
+            Address::Unix { path, .. } if UnixStream::connect(path).is_ok() => Err(ErrorKind::AddrInUse.into()),
+            Address::Unix { .. } => Ok(()),
+        };
+        tried.map_err(refused(listener.name.as_str(), listener.address.to_string()))?;
     }
-    Ok(())
+    snapshot.admin.map_or(Ok(()), |address| try_ip(address).map_err(refused("admin", address.to_string())))
 }
 
 /// The socket hands over our listeners: its directory is ours alone.

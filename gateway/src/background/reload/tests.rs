@@ -4,6 +4,7 @@
 
 use super::*;
 use crate::background::tests::{Site, environment, shared};
+use crate::config::snapshot::Address;
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -87,7 +88,7 @@ async fn what_needs_a_restart_is_named() {
     let mut new = old.clone();
     assert!(needs_restart(&old, &new).is_empty());
     new.process.threads += 1;
-    new.listeners[0].address = "127.0.0.1:9999".parse().unwrap();
+    new.listeners[0].address = Address::Ip("127.0.0.1:9999".parse().unwrap());
     assert_eq!(needs_restart(&old, &new), ["listeners", "process.threads"]);
 }
 

@@ -1,5 +1,6 @@
 //! Compiles what concerns the process itself: listeners, admin, limits, headers, access log, DNS.
 
+use super::address::{self, Taken};
 use super::{connections, name, positive, size, tls, unique, zero_or_more};
 use crate::config::file::{self, Switch};
 use crate::config::report::Report;
@@ -14,14 +15,14 @@ const MIB: u64 = 1024 * KIB;
 /// Listeners and the admin address, no two of them on one address.
 pub(super) fn listeners(file: &file::File, report: &mut Report<'_>) -> (Option<Vec<Listener>>, Option<SocketAddr>) {
     unique(file.listeners.iter().map(|one| one.name.as_str()), "listeners", "listeners", report);
-    let mut taken: Vec<(SocketAddr, String)> = Vec::new();
+    let mut taken = Taken::default();
     let mut listeners = Vec::with_capacity(file.listeners.len());
     for (index, typed) in file.listeners.iter().enumerate() {
         listeners.push(listener(typed, &format!("listeners[{index}]"), &mut taken, report));
     }
     let admin = match &file.admin {
         Switch::Off => None,
-        Switch::On(admin) => address(&admin.address, "admin.address", &mut taken, report),
+        Switch::On(admin) => address::ip(&admin.address, "admin.address", &mut taken, report),
     };
     if let Some(exposed) = admin.filter(|address| !address.ip().is_loopback()) {
         let help = "it has no authentication: let only the monitoring reach it";
@@ -30,14 +31,9 @@ pub(super) fn listeners(file: &file::File, report: &mut Report<'_>) -> (Option<V
     (listeners.into_iter().collect(), admin)
 }
 
-fn listener(
-    typed: &file::Listener,
-    path: &str,
-    taken: &mut Vec<(SocketAddr, String)>,
-    report: &mut Report<'_>,
-) -> Option<Listener> {
+fn listener(typed: &file::Listener, path: &str, taken: &mut Taken, report: &mut Report<'_>) -> Option<Listener> {
     let name = name(ListenerName::new(&typed.name), &format!("{path}.name"), report);
-    let address = address(&typed.address, &format!("{path}.address"), taken, report);
+    let address = address::listener(typed, path, taken, report);
     let tls = typed.tls.as_ref().map(|typed| tls::listener(typed, &format!("{path}.tls"), report));
     if tls.is_some() && typed.redirect_to_https {
         report.problem(&format!("{path}.redirect_to_https"), "is for listeners without `tls`", None);
@@ -51,33 +47,6 @@ fn listener(
         redirect_to_https: typed.redirect_to_https,
         proxies: connections::proxies(typed.proxy_protocol.as_ref(), path, report),
     })
-}
-
-fn address(
-    typed: &str,
-    path: &str,
-    taken: &mut Vec<(SocketAddr, String)>,
-    report: &mut Report<'_>,
-) -> Option<SocketAddr> {
-    let Ok(address) = typed.parse::<SocketAddr>() else {
-        let help = "write IP address and port: 0.0.0.0:8443, 127.0.0.1:8080 or [::]:8443";
-        report.problem(path, format!("`{typed}` is not an address"), help.to_owned());
-        return None;
-    };
-    // Port 0 lets the kernel choose: such addresses never collide.
-    if address.port() != 0 {
-        if let Some((_, other)) = taken.iter().find(|(earlier, _)| collide(*earlier, address)) {
-            report.problem(path, format!("{address} is taken"), format!("{other} has it already"));
-        }
-        taken.push((address, path.to_owned()));
-    }
-    Some(address)
-}
-
-/// Whether both cannot be bound: one port, and one address or an address that means all of the family.
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let all = a.ip().is_unspecified() || b.ip().is_unspecified();
-    a.port() == b.port() && (a.ip() == b.ip() || (all && a.is_ipv4() == b.is_ipv4()))
 }
 
 /// Process-wide settings.

@@ -15,8 +15,12 @@ use std::path::PathBuf;
 pub(in crate::config) struct Listener {
     /// Name in logs and metrics, unique among listeners.
     pub(in crate::config) name: String,
-    /// IP address and port to bind, such as `0.0.0.0:8443` or `[::]:8443`.
+    /// IP address and port to bind, such as `0.0.0.0:8443` or `[::]:8443`, or a Unix socket such as `unix:/run/tidegate/edge.sock`.
     pub(in crate::config) address: String,
+    /// Permissions of the Unix socket, in octal; default `0660`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) socket_mode: Option<String>,
     /// Certificate and key; default: plain text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Tls")]

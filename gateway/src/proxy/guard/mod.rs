@@ -11,8 +11,8 @@ mod stream;
 
 pub(super) use connection::{begin, end};
 
-use super::Live;
-use crate::config::snapshot::{Connections as Limits, Listener};
+use super::{Live, ends};
+use crate::config::snapshot::{Address as Place, Connections as Limits, Listener};
 use crate::domain::{Cutoff, NetworkSet};
 use crate::state::{Connections, Seat};
 use crate::telemetry::Metrics;
@@ -50,7 +50,7 @@ pub struct Guard<A> {
 
 /// One listener as the guard knows it.
 pub struct Door {
-    address: SocketAddr,
+    address: Place,
     capped: bool,
     http2: bool,
     /// Who speaks the PROXY protocol here.
@@ -63,17 +63,12 @@ impl Door {
     #[must_use]
     pub fn new(listener: &Listener, tls: Option<Acceptor>) -> Self {
         Self {
-            address: listener.address,
+            address: listener.address.clone(),
             capped: listener.connection_caps,
             http2: listener.http2,
             proxies: listener.proxies.clone(),
             tls,
         }
-    }
-
-    fn is_at(&self, local: SocketAddr) -> bool {
-        self.address.port() == local.port()
-            && (self.address.ip().is_unspecified() || self.address.ip() == local.ip().to_canonical())
     }
 }
 
@@ -174,10 +169,10 @@ impl<A: ServerApp + Send + Sync + 'static> Guard<A> {
 
     /// The door at this address. Where the kernel chose the port, the only door without one.
     fn door(&self, local: Option<&Address>) -> Option<&Door> {
-        let local = *local?.as_inet()?;
-        let found = self.doors.iter().find(|door| door.is_at(local));
+        let (ip, path) = ends(local?);
+        let found = self.doors.iter().find(|door| door.address.is_at(ip, path));
         found.or_else(|| {
-            let mut chosen = self.doors.iter().filter(|door| door.address.port() == 0);
+            let mut chosen = self.doors.iter().filter(|door| door.address.is_chosen_by_the_kernel());
             chosen.next().filter(|_| chosen.next().is_none())
         })
     }

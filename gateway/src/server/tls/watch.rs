@@ -140,7 +140,7 @@ mod tests {
         let files = TlsFiles { certificate: directory.join("edge.pem"), key: directory.join("edge.key") };
         Listener {
             name: ListenerName::new("edge").unwrap(),
-            address: "127.0.0.1:0".parse().unwrap(),
+            address: crate::config::snapshot::Address::Ip("127.0.0.1:0".parse().unwrap()),
             tls: Some(Tls { certificates: vec![files], refuse_unknown_name: false, client_auth: None }),
             http2: true,
             connection_caps: true,
