@@ -112,6 +112,12 @@ pub(super) struct Explain {
     /// The request asks for a stream
     #[arg(long)]
     pub(super) stream: bool,
+    /// Method, for the rules engine [default: POST]
+    #[arg(long, value_name = "METHOD")]
+    pub(super) method: Option<String>,
+    /// A header, for the rules engine. May be repeated
+    #[arg(long = "header", value_name = "NAME: VALUE")]
+    pub(super) headers: Vec<String>,
     /// Admin address of a running gateway whose live states to use
     #[arg(long, value_name = "URL")]
     pub(super) admin: Option<String>,

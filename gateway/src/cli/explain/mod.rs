@@ -5,6 +5,7 @@ mod backends;
 mod forward;
 mod limits;
 mod routes;
+mod rules;
 mod text;
 
 use super::arguments::{Explain, Format, parse_admin};
@@ -18,6 +19,7 @@ use crate::openai::refusal::Refusal;
 use backends::{BackendLine, LiveState};
 use limits::Limit;
 use routes::{Found, RouteLine};
+use rules::RuleLine;
 use serde::Serialize;
 
 /// The request in question.
@@ -29,12 +31,18 @@ struct Ask {
     /// `model` of its body.
     model: Option<String>,
     stream: bool,
+    /// `POST` where it is absent.
+    method: Option<String>,
+    headers: http::HeaderMap,
 }
 
 /// What it would meet.
 #[derive(Debug, Serialize)]
 struct Explanation {
     request: Asked,
+    rules: Vec<RuleLine>,
+    /// Where a rule would send the client: status and `location`.
+    redirect: Option<Redirected>,
     routes: Vec<RouteLine>,
     /// What the client would be told instead of an answer.
     refusal: Option<Refused>,
@@ -53,6 +61,13 @@ struct Asked {
     operation: &'static str,
     deployment: Option<String>,
     stream: bool,
+}
+
+/// A redirect, as the client sees it.
+#[derive(Debug, Serialize)]
+struct Redirected {
+    status: u16,
+    location: String,
 }
 
 /// A refusal, as the client sees it.
@@ -97,7 +112,25 @@ fn ask(options: &Explain) -> Result<Ask, Failure> {
         query: query.map(str::to_owned),
         model: options.deployment.clone(),
         stream: options.stream,
+        method: options.method.clone(),
+        headers: headers(&options.headers)?,
     })
+}
+
+fn headers(typed: &[String]) -> Result<http::HeaderMap, Failure> {
+    let mut headers = http::HeaderMap::new();
+    for text in typed {
+        let field = text.split_once(':').and_then(|(name, value)| {
+            Some((
+                http::HeaderName::from_bytes(name.trim().as_bytes()).ok()?,
+                http::HeaderValue::from_str(value.trim()).ok()?,
+            ))
+        });
+        let shape = || invalid(format!("tidegate: --header {text}: expected NAME: VALUE"));
+        let (name, value) = field.ok_or_else(shape)?;
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 /// Reads `/backends` of a running gateway.
@@ -116,16 +149,22 @@ fn live_states(admin: &str) -> Result<Vec<LiveState>, Failure> {
 }
 
 fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanation {
+    let outlook = rules::explain(snapshot, ask);
+    let asked = ask;
+    let rewritten = outlook.path.map(|path| Ask { path, ..asked.clone() });
+    let ask = rewritten.as_ref().unwrap_or(asked);
     let target = operation::parse(&ask.path);
     let deployment = target.as_ref().ok().and_then(|target| deployment(target, ask));
     let mut explanation = Explanation {
         request: Asked {
             host: Some(ask.host.clone()).filter(|host| !host.is_empty()),
-            path: ask.path.clone(),
+            path: asked.path.clone(),
             operation: target.as_ref().map_or("none", |target| target.operation.label()),
             deployment: deployment.clone(),
             stream: ask.stream,
         },
+        rules: outlook.lines,
+        redirect: None,
         routes: Vec::new(),
         refusal: None,
         pool: None,
@@ -133,6 +172,17 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
         backends: Vec::new(),
         limits: Vec::new(),
     };
+    match outlook.redirect {
+        Some((status, Some(location))) => {
+            explanation.redirect = Some(Redirected { status, location });
+            return explanation;
+        }
+        Some((_, None)) => {
+            explanation.refusal = Some(Refused::from(&Refusal::from(&Denial::RouteNotFound)));
+            return explanation;
+        }
+        None => {}
+    }
     let target = match target.map_err(Denial::from).and_then(|target| complete(target, ask)) {
         Ok(target) => target,
         Err(denial) => {
@@ -145,6 +195,7 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
     match found {
         Found::Refused(denial) => explanation.refusal = Some(Refused::from(&Refusal::from(&denial))),
         Found::Pool(index) => {
+            let index = outlook.pool.unwrap_or(index);
             let Some(pool) = snapshot.pools.get(index) else { return explanation };
             explanation.pool = Some(pool.name.to_string());
             explanation.backends = backends::explain(pool, &target, ask, live);

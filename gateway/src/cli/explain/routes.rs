@@ -114,7 +114,7 @@ fn show_deployment(deployment: &DeploymentMatch) -> String {
 }
 
 /// Routes compare hosts without their port.
-fn without_port(host: &str) -> &str {
+pub(super) fn without_port(host: &str) -> &str {
     match (host.rfind(':'), host.rfind(']')) {
         (Some(colon), Some(bracket)) if colon < bracket => host,
         (Some(colon), _) => host.get(..colon).unwrap_or(host),

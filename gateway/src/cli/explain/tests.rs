@@ -167,3 +167,33 @@ fn nothing_eligible_is_a_refusal_with_its_status() {
     let refused = build(&snapshot(), &ask, Some(&[])).refusal.unwrap();
     assert_eq!(refused.status, 503);
 }
+
+#[test]
+fn rules_are_told_and_followed() {
+    let rules = "rules:
+  - { name: short, when: [ { variable: path, operator: begins_with, values: [/ai] } ], then: [ { rewrite: { from: /ai, to: /openai/v1 } } ] }
+  - { name: canary, when: [ { variable: request_header, name: x-canary, operator: any } ], then: [ { pool: rest } ], stop: true }
+  - { name: moved, when: [ { variable: method, operator: equal, values: [GET] } ], then: [ { redirect: { status: 308, host: docs.example.com } } ] }
+";
+    let environment = |_: &str| Some("hunter2".to_owned());
+    let snapshot = config::load_text("x.yaml", &format!("{CONFIG}{rules}"), Path::new("."), &environment).unwrap().0;
+    let ask = asking("/ai/chat/completions", Some("gpt-4o"));
+    let text = text::render(&build(&snapshot, &ask, None));
+    let expected = "\
+/ai/chat/completions (chat_completions, deployment gpt-4o)
+
+rules, in order
+> short   rewrites /ai to /openai/v1
+  canary  its condition 1 does not hold
+  moved   its condition 1 does not hold
+";
+    assert!(text.starts_with(expected) && text.contains("pool chat:"), "{text}");
+    let mut canary = ask.clone();
+    canary.headers = headers(&["X-Canary: 1".to_owned()]).unwrap_or_default();
+    assert_eq!(build(&snapshot, &canary, None).pool.as_deref(), Some("rest"));
+    assert!(headers(&["no colon".to_owned()]).is_err());
+    let get = Ask { method: Some("GET".to_owned()), ..ask };
+    let text = text::render(&build(&snapshot, &get, None));
+    assert!(text.contains("\nredirected: 308 http://docs.example.com/ai/chat/completions\n"), "{text}");
+    assert!(!text.contains("routes, most specific first"), "{text}");
+}

@@ -22,6 +22,17 @@ fn write(explanation: &Explanation, out: &mut String) -> std::fmt::Result {
         write!(out, ", deployment {deployment}")?;
     }
     writeln!(out, "{})", if request.stream { ", stream" } else { "" })?;
+    if !explanation.rules.is_empty() {
+        writeln!(out, "\nrules, in order")?;
+        let width = explanation.rules.iter().map(|line| line.rule.len()).max().unwrap_or(0);
+        for line in &explanation.rules {
+            let mark = if line.met { '>' } else { ' ' };
+            writeln!(out, "{mark} {:width$}  {}", line.rule, line.why)?;
+        }
+    }
+    if let Some(redirect) = &explanation.redirect {
+        writeln!(out, "\nredirected: {} {}", redirect.status, redirect.location)?;
+    }
     if !explanation.routes.is_empty() {
         writeln!(out, "\nroutes, most specific first")?;
         let width = explanation.routes.iter().map(|line| line.route.len()).max().unwrap_or(0);
