@@ -1,7 +1,8 @@
 //! Load benchmark of the real release binary beside nginx (plain proxying) and a bare Pingora proxy.
 //!
 //! `cargo bench -p tidegate --bench load` runs every scenario in interleaved rounds and prints medians of same-round
-//! pairs: never divide figures of two runs. Options after `--`: `--rounds N` (5), `--seconds N` (4), `--only NAME`.
+//! pairs: never divide figures of two runs. Options after `--`: `--rounds N` (5), `--seconds N` (4), `--only NAME`; `--only tls` is
+//! TLS handshakes and HTTP/2 beside nginx.
 //!
 //! Budgets (ratios to the bare Pingora proxy in the same round): open loop 1,000 req/s CPU ≤ 1.1, p50 ≤ 1.2; 32
 //! connections saturated CPU ≤ 1.3; primary always 429 ≤ 1.15 of the healthy path; SSE CPU per chunk ≤ 1.2, first-byte
@@ -29,6 +30,7 @@ mod floor;
 mod mock;
 mod peers;
 mod report;
+mod secure;
 
 use client::{Load, Sample};
 use peers::{Peer, Peers};
@@ -69,6 +71,12 @@ fn main() {
     let rounds: usize = value("--rounds").map_or(5, |v| v.parse().expect("--rounds N"));
     let seconds: u64 = value("--seconds").map_or(4, |v| v.parse().expect("--seconds N"));
     let only = value("--only");
+    if only.as_deref().is_none_or(|name| name == "tls") {
+        secure::run(rounds, Duration::from_secs(seconds));
+    }
+    if only.as_deref() == Some("tls") {
+        return;
+    }
     let peers = Peers::start();
     println!("{rounds} interleaved rounds of {seconds} s; CPU is that of the proxy's whole process");
     for scenario in SCENARIOS.iter().filter(|s| only.as_deref().is_none_or(|o| o == s.name)) {

@@ -140,7 +140,7 @@ fn nginx(
     Some(spawn("1", path, &["-c", file.to_str().unwrap(), "-e", dir.join("start.log").to_str().unwrap()]))
 }
 
-fn spawn(cpu: &str, program: &str, arguments: &[&str]) -> Child {
+pub fn spawn(cpu: &str, program: &str, arguments: &[&str]) -> Child {
     Command::new("taskset")
         .args(["-c", cpu, program])
         .args(arguments)
@@ -151,11 +151,11 @@ fn spawn(cpu: &str, program: &str, arguments: &[&str]) -> Child {
         .expect("taskset (util-linux) starts the process")
 }
 
-fn free() -> SocketAddr {
+pub fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-fn wait(address: SocketAddr) {
+pub fn wait(address: SocketAddr) {
     let deadline = Instant::now() + Duration::from_secs(20);
     while TcpStream::connect(address).is_err() {
         assert!(Instant::now() < deadline, "nothing listens on {address}");
@@ -164,11 +164,16 @@ fn wait(address: SocketAddr) {
 }
 
 /// User and system time of one process; the clock ticks 100 times a second.
-fn cpu_of(pid: u32) -> Duration {
+pub fn cpu_of(pid: u32) -> Duration {
     let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return Duration::ZERO };
     let fields: Vec<&str> = text.rsplit(") ").next().unwrap().split(' ').collect();
     let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
     Duration::from_millis(ticks * 10)
+}
+
+/// A process and its children.
+pub fn family(pid: u32) -> Vec<u32> {
+    std::iter::once(pid).chain(children(pid)).collect()
 }
 
 fn children(pid: u32) -> Vec<u32> {
