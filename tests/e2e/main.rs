@@ -29,3 +29,4 @@ mod proxy_protocol;
 mod rules;
 mod selection;
 mod slow;
+mod websocket;

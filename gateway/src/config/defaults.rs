@@ -186,6 +186,8 @@ pub(super) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Above the 10 minutes after which SDKs give up themselves.
 pub(super) const TOTAL_TIMEOUT: Duration = Duration::from_secs(900);
+/// A realtime session may listen in silence for as long as Azure lets it live.
+pub(super) const WEBSOCKET_IDLE: Duration = Duration::from_secs(3600);
 /// Below the 60 s after which Azure's front ends close idle connections.
 pub(super) const BACKEND_KEEPALIVE: Duration = Duration::from_secs(55);
 

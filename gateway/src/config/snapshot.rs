@@ -181,6 +181,8 @@ pub struct Timeouts {
     pub write: Duration,
     /// The whole answer, from arrival.
     pub total: Duration,
+    /// Longest silence of a WebSocket in both directions.
+    pub websocket_idle: Duration,
     /// An idle connection to a backend is closed after this.
     pub keepalive: Duration,
 }

@@ -5,6 +5,7 @@
 
 pub mod answer;
 pub mod facts;
+pub mod frames;
 pub mod operation;
 pub mod refusal;
 pub mod rewrite;

@@ -3,6 +3,7 @@
 //! It never looks at what the request asks for.
 
 use super::context::Envelope;
+use super::tunnel;
 use crate::config::snapshot::{Headers, Limits};
 use crate::domain::{Denial, Presented};
 use http::{HeaderValue, header};
@@ -38,7 +39,7 @@ pub(super) fn accept(session: &Session, limits: &Limits, headers: &Headers) -> R
         http2,
         tls: tls.is_some(),
         certificate,
-        upgrade: session.downstream_session.is_upgrade_req(),
+        upgrade: session.downstream_session.is_upgrade_req() && tunnel::is_websocket(request),
         sdk_retries,
     })
 }

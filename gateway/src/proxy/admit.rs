@@ -1,9 +1,11 @@
 //! Station 6, admit: deadline and attempts of the request, and the replay session that carries it.
 
+use super::closing::Closing;
 use super::context::{Admission, Envelope};
 use super::live::Live;
 use super::replay;
 use super::route::Routed;
+use super::tunnel;
 use crate::domain::Moment;
 use crate::policy::failover;
 use crate::state::Reservation;
@@ -17,6 +19,7 @@ pub(super) fn admit(
     envelope: &Envelope,
     routed: Routed,
     (body, memory): (Bytes, Reservation),
+    closing: &Closing,
 ) -> Admission {
     let (at, live) = arrival;
     if let Some(pool) = live.pools.get(routed.pool) {
@@ -32,7 +35,7 @@ pub(super) fn admit(
         multipart: routed.multipart,
         body,
         _memory: memory,
-        desk: (!envelope.upgrade).then(|| replay::wrap(session)),
+        desk: if envelope.upgrade { tunnel::wrap(session, closing) } else { replay::wrap(session) },
         deadline: rules.map_or(at, |r| at.after(r.deadline)),
         attempts_max: rules.map_or(1, |r| failover::attempts_allowed(r.attempts_max, envelope.sdk_retries)),
     }

@@ -76,8 +76,8 @@ pub(super) struct Admission {
     pub(super) body: Bytes,
     /// Holds the body's share of the process-wide budget.
     pub(super) _memory: Reservation,
-    /// Replaces the downstream session; absent for upgrade requests, which have no body.
-    pub(super) desk: Option<Arc<Desk>>,
+    /// Where the session that replaces the downstream one, replay or tunnel, gets its orders.
+    pub(super) desk: Arc<Desk>,
     /// When no further attempt may be waited for.
     pub(super) deadline: Moment,
     pub(super) attempts_max: u32,
@@ -132,6 +132,8 @@ pub(super) enum Meter {
     Events(Box<Scanner>),
     /// One JSON answer.
     Body(Box<BodyScanner>),
+    /// A WebSocket: nothing to read, counted while it is open.
+    Tunnel,
     /// Nothing to read.
     Off,
 }
@@ -167,13 +169,6 @@ impl From<Reply> for Verdict {
 impl From<Fault> for Verdict {
     fn from(fault: Fault) -> Self {
         Self::Faulted(fault)
-    }
-}
-
-impl Relay {
-    /// A server-sent event stream.
-    pub(super) fn streams(&self) -> bool {
-        matches!(self.meter, Meter::Events(_))
     }
 }
 

@@ -9,7 +9,7 @@ use super::hops::{self, Via};
 use super::replay::Order;
 use super::rules;
 use super::select::first_byte_timeout;
-use crate::config::snapshot::{Auth, Backend};
+use crate::config::snapshot::{Auth, Backend, Pool};
 use crate::domain::Moment;
 use crate::openai::operation;
 use crate::openai::rewrite::{self, Replacement, Segments};
@@ -46,13 +46,16 @@ pub(super) fn forward(
     rules::dress(ctx, outgoing)?;
     hops::sign(incoming, outgoing, envelope, via)?;
     headers(outgoing, envelope, backend)?;
-    let Some(desk) = &admission.desk else { return Ok(()) };
+    if envelope.upgrade {
+        admission.desk.place(tunnel_order(pool, admission, now));
+        return Ok(());
+    }
     let body = body_for(admission, backend);
     if !body.is_empty() || incoming.headers.contains_key(header::CONTENT_LENGTH) {
         outgoing.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     }
     let total = pool.timeouts.total.saturating_sub(now.since(ctx.arrival.at));
-    desk.place(Order {
+    admission.desk.place(Order {
         body,
         first_byte: first_byte_timeout(pool, admission, now),
         idle: pool.timeouts.idle,
@@ -60,6 +63,17 @@ pub(super) fn forward(
         watch: watch(ctx, admission, backend, now),
     });
     Ok(())
+}
+
+/// A WebSocket has no body, no end that could be foreseen, and a 101 that comes as fast as the beginning of a stream.
+fn tunnel_order(pool: &Pool, admission: &Admission, now: Moment) -> Order {
+    Order {
+        body: Segments::default(),
+        first_byte: pool.failover.stream_first_byte_timeout.min(now.until(admission.deadline)),
+        idle: pool.timeouts.websocket_idle,
+        total: None,
+        watch: Watch::default(),
+    }
 }
 
 /// Which answers are held: a 404 that may be about our own deployment name, and the first event of a stream as long as

@@ -20,6 +20,7 @@ mod accept;
 mod admit;
 mod authenticate;
 mod classify;
+mod closing;
 mod context;
 mod cors;
 mod deadline;
@@ -38,7 +39,9 @@ mod rules;
 mod screen;
 mod select;
 mod settle;
+mod tunnel;
 
+pub use closing::Closing;
 pub use context::RequestContext;
 pub use hops::Via;
 pub use live::Live;
@@ -79,6 +82,8 @@ pub struct Gateway {
     pub via: Via,
     /// Addresses of the listeners that only redirect to HTTPS.
     pub redirecting: Vec<Address>,
+    /// Ends the WebSockets with the process.
+    pub closing: Closing,
 }
 
 /// Why the request goes no further.
@@ -141,7 +146,11 @@ impl Gateway {
         if let Some(verdict) = cors::preflight(session.req_header(), &live) {
             return Err(verdict.into());
         }
-        authenticate::authenticate(session.req_header_mut());
+        authenticate::authenticate(session.req_header_mut(), envelope.upgrade);
+        if !envelope.upgrade && session.downstream_session.is_upgrade_req() {
+            // Not an upgrade of ours to make: the request is answered as it is.
+            session.req_header_mut().remove_header("upgrade");
+        }
         rules::rule(session, &mut ctx.ruled, (&live, envelope), None)?;
         let body = if envelope.upgrade {
             (Bytes::new(), self.memory.reserve(0).ok_or(Denial::Overloaded { retry_after: select::RETRY_AFTER })?)
@@ -154,7 +163,8 @@ impl Gateway {
             routed.pool = pool;
         }
         let arrival = (ctx.arrival.at, &*live);
-        ctx.admission = Some(admit::admit(&mut session.downstream_session, arrival, envelope, routed, body));
+        ctx.admission =
+            Some(admit::admit(&mut session.downstream_session, arrival, envelope, routed, body, &self.closing));
         // A request that no backend can take is refused here already, where its connection can be kept.
         select::first(ctx, clock::now())?;
         Ok(())
@@ -336,7 +346,7 @@ impl ProxyHttp for Gateway {
 
 /// The real downstream session is in its place again.
 fn unwrap(session: &mut Session, ctx: &RequestContext) {
-    if let Some(desk) = ctx.admission.as_ref().and_then(|a| a.desk.as_ref()) {
-        replay::unwrap(&mut session.downstream_session, desk);
+    if let Some(admission) = &ctx.admission {
+        replay::unwrap(&mut session.downstream_session, &admission.desk);
     }
 }

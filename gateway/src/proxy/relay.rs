@@ -8,7 +8,7 @@ use crate::openai::answer::{self, Media};
 use crate::openai::refusal;
 use crate::openai::sse;
 use bytes::Bytes;
-use http::{HeaderValue, header};
+use http::{HeaderValue, StatusCode, header};
 use pingora::Result;
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
@@ -22,6 +22,7 @@ const REQUEST_ID: &str = "x-request-id";
 pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: Moment) -> Result<()> {
     let media = answer::media(header.headers.get(header::CONTENT_TYPE));
     let meter = match media {
+        _ if header.status == StatusCode::SWITCHING_PROTOCOLS => Meter::Tunnel,
         Media::EventStream => Meter::Events(Box::default()),
         Media::Json if header.status.is_success() => Meter::Body(Box::default()),
         Media::Json | Media::Other => Meter::Off,
@@ -29,21 +30,25 @@ pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: 
     mark(ctx, header)?;
     advise(ctx, header, now)?;
     let relay = Relay { status: header.status.as_u16(), first_byte: now, meter, bytes: 0 };
-    if relay.streams()
-        && let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool))
-    {
-        pool.meters.streams_open.inc();
-    }
+    count_open(ctx, &relay, 1);
     ctx.relay = Some(relay);
     Ok(())
 }
 
 /// The answer was not relayed after all.
 pub(super) fn take_back(ctx: &mut RequestContext) {
-    if ctx.relay.take().is_some_and(|relay| relay.streams())
-        && let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool))
-    {
-        pool.meters.streams_open.dec();
+    if let Some(relay) = ctx.relay.take() {
+        count_open(ctx, &relay, -1);
+    }
+}
+
+/// Counts an answer that stays open, when it begins and when it ends.
+pub(super) fn count_open(ctx: &RequestContext, relay: &Relay, by: i64) {
+    let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool)) else { return };
+    match relay.meter {
+        Meter::Events(_) => pool.meters.streams_open.add(by),
+        Meter::Tunnel => pool.meters.websockets_open.add(by),
+        Meter::Body(_) | Meter::Off => {}
     }
 }
 
@@ -109,7 +114,7 @@ pub(super) fn meter(ctx: &mut RequestContext, chunk: Option<&Bytes>) {
     match &mut relay.meter {
         Meter::Events(scanner) => scanner.feed(chunk),
         Meter::Body(scanner) => scanner.feed(chunk),
-        Meter::Off => {}
+        Meter::Tunnel | Meter::Off => {}
     }
 }
 
@@ -118,7 +123,7 @@ pub(super) fn usage(relay: &Relay) -> Option<Usage> {
     match &relay.meter {
         Meter::Events(scanner) => scanner.usage(),
         Meter::Body(scanner) => scanner.usage(),
-        Meter::Off => None,
+        Meter::Tunnel | Meter::Off => None,
     }
 }
 

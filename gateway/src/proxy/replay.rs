@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 /// Pieces of a body below this leave together.
 const STEP: usize = 64 * 1024;
 
-type MessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
+pub(super) type MessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
 
 /// What one attempt asks of the session. Set before the attempt, picked up at its start.
 pub(super) struct Order {
@@ -54,6 +54,16 @@ impl Desk {
     pub(super) fn place(&self, order: Order) {
         *self.order.lock() = Some(order);
     }
+
+    /// Takes the order that lies there.
+    pub(super) fn take(&self) -> Option<Order> {
+        self.order.lock().take()
+    }
+
+    /// Gives the real session back.
+    pub(super) fn hand_back(&self, inner: Box<ServerSession>) {
+        *self.inner.lock() = Some(inner);
+    }
 }
 
 /// Puts a replay session in the place of `session`. Undo with [`unwrap`].
@@ -72,7 +82,7 @@ pub(super) fn wrap(session: &mut Box<ServerSession>) -> Arc<Desk> {
     desk
 }
 
-/// Puts the real session back, so that a keep-alive connection serves its next request.
+/// Puts the real session back in the place of a replay session or a tunnel, so that a keep-alive connection serves its next request.
 pub(super) fn unwrap(session: &mut Box<ServerSession>, desk: &Desk) {
     if session.is_custom() {
         // Dropping the wrapper makes it hand its inner session to the desk.
@@ -95,14 +105,14 @@ struct Replay {
 impl Drop for Replay {
     fn drop(&mut self) {
         let inner = mem::replace(&mut self.inner, Box::new(ServerSession::new_custom(Box::new(()))));
-        *self.desk.inner.lock() = Some(inner);
+        self.desk.hand_back(inner);
     }
 }
 
 impl Replay {
     /// Takes the order over, if a new one lies on the desk.
     fn pick_up(&mut self) {
-        let Some(order) = self.desk.order.lock().take() else { return };
+        let Some(order) = self.desk.take() else { return };
         self.clock = Clock::new(order.first_byte, order.idle, order.total);
         self.hold = Hold::new(order.watch);
         self.body = order.body;

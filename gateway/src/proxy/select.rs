@@ -36,7 +36,7 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     let pool = live.fleet.pools.get(admission.pool).ok_or(Fault::Internal)?;
     let spec = live.fleet.snapshot.pools.get(admission.pool).ok_or(Fault::Internal)?;
     let attempts = &mut ctx.attempts;
-    let upgrade = admission.desk.is_none();
+    let upgrade = ctx.envelope.as_ref().is_some_and(|e| e.upgrade);
     let length = admission.body.len();
     if let Some(current) = attempts.current.as_mut().filter(|c| c.fresh) {
         // A stale keep-alive connection: the same attempt again, on a new connection.
@@ -83,10 +83,9 @@ fn peer(
     let options = &mut peer.options;
     options.connection_timeout = Some(timeouts.connect);
     options.total_connection_timeout = Some(timeouts.handshake);
-    // A safety net only: the replay session keeps the exact deadlines.
+    // A safety net only: the replay session keeps the exact deadlines. A tunnel may be silent for as long as it likes.
     let longest = pool.failover.first_byte_timeout.max(pool.failover.stream_first_byte_timeout).max(timeouts.idle);
-    let tunnel = if upgrade { timeouts.total } else { longest };
-    options.read_timeout = Some(tunnel.max(longest) + Duration::from_secs(5));
+    options.read_timeout = (!upgrade).then_some(longest + Duration::from_secs(5));
     options.tcp_keepalive = Some(KEEPALIVE);
     // A large body leaves in one write: it is allowed the time of as many writes as it has mebibytes.
     let writes = u32::try_from(length.div_ceil(1024 * 1024)).unwrap_or(u32::MAX).max(1);

@@ -4,7 +4,7 @@
 
 use super::Gateway;
 use super::classify;
-use super::context::{Relay, RequestContext, Step, Verdict};
+use super::context::{RequestContext, Step, Verdict};
 use super::relay;
 use super::rules;
 use crate::config::snapshot::Backend;
@@ -31,7 +31,12 @@ pub(super) fn settle(
     let ending = ending(ctx, error, session.response_written().is_some());
     let usage = ctx.relay.as_ref().and_then(relay::usage);
     let sent = session.downstream_session.body_bytes_sent() as u64;
-    let told = Told { ending, usage, sent };
+    // What goes through a tunnel is no body, and counts all the same.
+    let received = match ctx.envelope.as_ref().is_some_and(|e| e.upgrade) {
+        true => session.downstream_session.body_bytes_read(),
+        false => ctx.admission.as_ref().map_or(0, |a| a.body.len()),
+    };
+    let told = Told { ending, usage, sent, received: received as u64 };
     count(gateway, ctx, &told, now);
     if gateway.access_log.enabled() {
         tell(gateway, session, ctx, &told, now);
@@ -44,6 +49,8 @@ struct Told {
     usage: Option<Usage>,
     /// Body bytes sent to the client.
     sent: u64,
+    /// Body bytes received from it.
+    received: u64,
 }
 
 /// The attempt whose answer was relayed is still open.
@@ -91,7 +98,7 @@ fn by_status(status: u16) -> Ending {
 }
 
 fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
-    let Told { ending, usage, sent } = *told;
+    let Told { ending, usage, sent, received } = *told;
     match &ctx.verdict {
         Some(Verdict::Denied(denial)) => gateway.metrics.denied(Refusal::from(denial).code),
         Some(Verdict::Faulted(fault)) => gateway.metrics.faulted(Refusal::from(fault).code),
@@ -112,7 +119,7 @@ fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
     }
     let Some(pool) = live.pools.get(admission.pool) else { return };
     pool.meters.took(now.since(ctx.arrival.at));
-    pool.meters.request_bytes.inc_by(admission.body.len() as u64);
+    pool.meters.request_bytes.inc_by(received);
     pool.meters.response_bytes.inc_by(sent);
     pool.meters.in_flight.dec();
     if let Some(backend) = serving(ctx).and_then(|index| pool.backends.get(index)) {
@@ -121,8 +128,8 @@ fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
             backend.meters.used(usage);
         }
     }
-    if ctx.relay.as_ref().is_some_and(Relay::streams) {
-        pool.meters.streams_open.dec();
+    if let Some(relay) = &ctx.relay {
+        relay::count_open(ctx, relay, -1);
     }
 }
 
@@ -174,7 +181,7 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         code: ctx.verdict.as_ref().and_then(Verdict::refusal).map(|r| r.code),
         served_by: serving(ctx).and_then(backend).and_then(|b| b.served_by.to_str().ok()).map(Into::into),
         attempts,
-        bytes_in: admission.map_or(0, |a| a.body.len() as u64),
+        bytes_in: told.received,
         bytes_out: told.sent,
         tokens: told.usage.map(Into::into),
         first_byte_ms: ctx.relay.as_ref().map(|r| millis(r.first_byte.since(ctx.arrival.at))),

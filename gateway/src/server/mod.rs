@@ -7,7 +7,7 @@ use crate::background;
 use crate::background::reload::{self, Reload};
 use crate::config::snapshot::{Address, Listener, Process, Snapshot};
 use crate::proxy::guard::{Door, Guard};
-use crate::proxy::{Gateway, Live, Via};
+use crate::proxy::{Closing, Gateway, Live, Via};
 use crate::state::{BodyMemory, Connections, Fleet, Gauges, Registry};
 use crate::telemetry::{AccessLog, Metrics};
 use arc_swap::ArcSwap;
@@ -117,6 +117,7 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
         access_log: parts.access_log.clone(),
         process: snapshot.process.clone(),
         draining: Arc::clone(&draining),
+        closing: parts.closing.clone(),
     };
     let mut drain = background_service("drain", drain);
     drain.threads = Some(1);
@@ -144,6 +145,7 @@ struct Parts {
     certificates: Arc<Certificates>,
     draining: Arc<AtomicBool>,
     via: Via,
+    closing: Closing,
 }
 
 impl Parts {
@@ -174,6 +176,7 @@ impl Parts {
             certificates,
             draining: Arc::default(),
             via: Via::fresh(),
+            closing: Closing::default(),
         })
     }
 
@@ -194,6 +197,7 @@ impl Parts {
             listeners: snapshot.listeners.iter().map(|l| (l.address.clone(), l.name.to_string())).collect(),
             via: self.via.clone(),
             redirecting: snapshot.listeners.iter().filter(|l| l.redirect_to_https).map(|l| l.address.clone()).collect(),
+            closing: self.closing.clone(),
         };
         let mut proxy = http_proxy(conf, gateway);
         let mut options = HttpServerOptions::default();
@@ -289,7 +293,7 @@ fn server_conf(process: &Process) -> ServerConf {
         threads: process.threads,
         upgrade_sock: process.upgrade_socket.display().to_string(),
         // Pingora sleeps this in full; `shutdown::Drain` ends the process sooner.
-        grace_period_seconds: Some(process.drain.as_secs() + 2),
+        grace_period_seconds: Some(process.drain.as_secs() + 5),
         graceful_shutdown_timeout_seconds: Some(1),
         upstream_keepalive_pool_size: process.keepalive_connections_max,
         max_retries: PINGORA_RETRIES_MAX,

@@ -5,6 +5,7 @@
 //! Pingora sleeps its grace period in full; [`Drain`] ends the process as soon as nothing is in flight.
 
 use crate::config::snapshot::Process;
+use crate::proxy::Closing;
 use crate::state::Gauges;
 use crate::telemetry::{AccessLog, Metrics};
 use async_trait::async_trait;
@@ -20,6 +21,8 @@ use tokio::time::sleep;
 const LOOK: Duration = Duration::from_millis(50);
 /// Looks in a row that must find nothing in flight: the last bytes are then with the kernel.
 const QUIET_LOOKS: u32 = 4;
+/// Looks at WebSockets that close: two seconds.
+const PART_LOOKS: u32 = 40;
 
 /// Waits for the signal that ends the process.
 pub struct Watch {
@@ -70,6 +73,8 @@ pub struct Drain {
     pub process: Process,
     /// Said by `/readyz`.
     pub draining: Arc<AtomicBool>,
+    /// Says goodbye to WebSockets at the deadline.
+    pub closing: Closing,
 }
 
 #[async_trait]
@@ -88,6 +93,7 @@ impl BackgroundService for Drain {
             left = self.quiet() => left,
             () = hurry(&mut term, &mut int) => self.gauges.requests_in_flight(),
         };
+        let left = if self.closing.tunnels() == 0 { left } else { self.part().await };
         if left == 0 {
             log::warn!("drained; stopping");
         } else {
@@ -99,6 +105,20 @@ impl BackgroundService for Drain {
 }
 
 impl Drain {
+    /// Closes the WebSockets and waits for a moment until they are gone; says what is left.
+    async fn part(&self) -> usize {
+        self.closing.begin();
+        for _ in 0..PART_LOOKS {
+            if self.closing.tunnels() == 0 {
+                break;
+            }
+            sleep(LOOK).await;
+        }
+        // The last bytes are then with the kernel.
+        sleep(LOOK).await;
+        self.gauges.requests_in_flight()
+    }
+
     /// Waits until nothing is in flight or the deadline; says what is left.
     async fn quiet(&self) -> usize {
         let looks = self.process.drain.as_millis() / LOOK.as_millis();

@@ -139,7 +139,7 @@ impl StatusFault {
 #[serde(default, deny_unknown_fields)]
 pub struct FaultMatch {
     /// `chat`, `completions`, `embeddings`, `responses`, `stored_response`, `images`, `transcriptions`,
-    /// `translations`, `speech`, `models`, `alive`, `unknown`, or `any`.
+    /// `translations`, `speech`, `models`, `realtime`, `alive`, `unknown`, or `any`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
     /// Whether the request asks for a stream. Not seen by `early_answer` and `never_read`.

@@ -24,6 +24,7 @@ mod place;
 mod plan;
 mod preset;
 mod quota;
+mod realtime;
 mod receive;
 mod region;
 mod responses;

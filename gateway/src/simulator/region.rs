@@ -175,13 +175,13 @@ async fn converse(shared: &Arc<Shared>, connection: &Arc<Connection>, wire: Wire
     builder.http1().half_close(false).writev(true);
     builder.http2().max_concurrent_streams(STREAMS_MAX);
     let builder = if wire.agreed_h2() { builder.http2_only() } else { builder };
-    let mut serving = std::pin::pin!(builder.serve_connection(TokioIo::new(wire), service));
+    let mut serving = std::pin::pin!(builder.serve_connection_with_upgrades(TokioIo::new(wire), service));
     // A broken connection is the client's or a fault's doing: nothing to report.
     // Biased: a call for an orderly end must be heard before the answer that it concerns is written.
     let cut = tokio::select! {
         biased;
         cut = connection.ended() => cut,
-        _ = serving.as_mut() => return,
+        _ = serving.as_mut() => return connection.tunnelled().await,
     };
     if cut == Cut::Orderly {
         serving.as_mut().graceful_shutdown();

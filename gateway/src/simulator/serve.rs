@@ -18,6 +18,7 @@ use super::fault::{FaultKind, Sight, StatusFault};
 use super::headers;
 use super::plan::{self, Request, Wish};
 use super::preset;
+use super::realtime;
 use super::receive::{Unreadable, receive};
 use super::responses;
 use super::shared::Shared;
@@ -95,6 +96,9 @@ impl Visit<'_> {
         }
         if let Err(refusal) = plan::entrance(self.shared, &self.head.headers, &self.target) {
             return self.refuse(call, &refusal.into());
+        }
+        if self.target.operation == Operation::Realtime {
+            return realtime::open(self, call, manner);
         }
         if let Some(response) = answer::without_plan(self) {
             return self.answer(call, response.0, self.headers(), response.1);

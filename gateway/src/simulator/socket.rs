@@ -9,10 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 use tokio_rustls::server::TlsStream;
 
 /// How a connection ends.
@@ -34,12 +36,21 @@ pub(crate) struct Connection {
     called: Notify,
     requests: AtomicU64,
     control: AtomicBool,
+    /// The WebSocket that it has become.
+    tunnel: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Connection {
     pub(crate) fn new(id: u64) -> Arc<Self> {
         let (cut, requests) = (AtomicU8::new(0), AtomicU64::new(0));
-        Arc::new(Self { id, cut, called: Notify::new(), requests, control: AtomicBool::new(false) })
+        Arc::new(Self {
+            id,
+            cut,
+            called: Notify::new(),
+            requests,
+            control: AtomicBool::new(false),
+            tunnel: Mutex::default(),
+        })
     }
 
     pub(crate) fn count_request(&self) {
@@ -69,6 +80,21 @@ impl Connection {
         };
         self.cut.fetch_max(code, Ordering::Release);
         self.called.notify_one();
+    }
+
+    /// It is a WebSocket from now on, served by this task.
+    pub(crate) fn tunnel(&self, task: JoinHandle<()>) {
+        *self.tunnel.lock() = Some(task);
+    }
+
+    /// Waits for the end of the WebSocket that it has become, if it has, or ends it when told so.
+    pub(crate) async fn tunnelled(&self) {
+        let Some(mut task) = self.tunnel.lock().take() else { return };
+        tokio::select! {
+            // A panic in it would have been reported already.
+            _ = &mut task => {}
+            _ = self.ended() => task.abort(),
+        }
     }
 
     /// Waits for [`Self::end`].

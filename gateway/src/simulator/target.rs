@@ -14,6 +14,8 @@ pub(crate) enum Operation {
     Translations,
     Speech,
     Models,
+    /// `/realtime`, a WebSocket.
+    Realtime,
     /// Azure's own health path and every `HEAD`.
     Alive,
     Unknown,
@@ -32,6 +34,7 @@ impl Operation {
             Self::Translations => "translations",
             Self::Speech => "speech",
             Self::Models => "models",
+            Self::Realtime => "realtime",
             Self::Alive => "alive",
             Self::Unknown => "unknown",
         }
@@ -47,6 +50,7 @@ impl Operation {
             Self::Transcriptions => "Transcriptions_Create",
             Self::Translations => "Translations_Create",
             Self::Speech => "Speech_Create",
+            Self::Realtime => "Realtime_Create",
             Self::Chat | Self::Models | Self::Alive | Self::Unknown => "ChatCompletions_Create",
         }
     }
@@ -105,6 +109,11 @@ impl<'a> Target<'a> {
         if needs != target.deployment.is_some() && target.operation != Operation::Unknown {
             target.operation = Operation::Unknown;
         }
+        if target.operation == Operation::Realtime {
+            let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+            target.deployment =
+                pairs.into_iter().find(|(key, _)| matches!(*key, "deployment" | "model")).map(|(_, name)| name);
+        }
         target
     }
 }
@@ -133,6 +142,9 @@ fn operation<'a>(method: &http::Method, tail: &'a str) -> (Operation, Option<&'a
     }
     if tail == "models" && method == http::Method::GET {
         return (Operation::Models, None);
+    }
+    if tail == "realtime" && method == http::Method::GET {
+        return (Operation::Realtime, None);
     }
     if method != http::Method::POST {
         return (Operation::Unknown, None);

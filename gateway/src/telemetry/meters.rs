@@ -99,6 +99,8 @@ pub struct PoolMeters {
     pub in_flight: IntGauge,
     /// Streamed answers being relayed.
     pub streams_open: IntGauge,
+    /// WebSockets being relayed.
+    pub websockets_open: IntGauge,
     /// Bytes of request bodies received.
     pub request_bytes: IntCounter,
     /// Bytes of response bodies sent.
@@ -118,6 +120,7 @@ impl PoolMeters {
             eligible: trail.take(&families.pool_eligible, &[pool]),
             in_flight: trail.take(&families.in_flight, &[pool]),
             streams_open: trail.take(&families.streams_open, &[pool]),
+            websockets_open: trail.take(&families.websockets_open, &[pool]),
             request_bytes: trail.take(&families.request_bytes, &[pool]),
             response_bytes: trail.take(&families.response_bytes, &[pool]),
             trail,

@@ -169,6 +169,8 @@ table! {
         "Routed requests that have not ended.";
     streams_open: gauge "tidegate_streams_open" ["pool"]
         "Streamed answers being relayed.";
+    websockets_open: gauge "tidegate_websockets_open" ["pool"]
+        "WebSockets being relayed.";
     request_bytes: counter "tidegate_request_bytes_total" ["pool"]
         "Bytes of request bodies received.";
     response_bytes: counter "tidegate_response_bytes_total" ["pool"]

@@ -107,6 +107,7 @@ fn timeouts(typed: &file::Timeouts, path: &str, report: &mut Report<'_>) -> Time
         idle: positive(typed.idle, &format!("{path}.idle"), report),
         write: positive(typed.write, &format!("{path}.write"), report),
         total: positive(typed.total, &format!("{path}.total"), report),
+        websocket_idle: positive(typed.websocket_idle, &format!("{path}.websocket_idle"), report),
         keepalive: positive(typed.keepalive, &format!("{path}.keepalive"), report),
     }
 }

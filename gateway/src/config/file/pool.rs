@@ -263,6 +263,8 @@ pub(in crate::config) struct Timeouts {
     pub(in crate::config) write: Period,
     /// The whole answer, from arrival; default `15m`.
     pub(in crate::config) total: Period,
+    /// Longest silence of a WebSocket in both directions; default `1h`.
+    pub(in crate::config) websocket_idle: Period,
     /// How long an idle connection to a backend is kept; default `55s`.
     pub(in crate::config) keepalive: Period,
 }
@@ -275,6 +277,7 @@ impl Default for Timeouts {
             idle: Period(defaults::IDLE_TIMEOUT),
             write: Period(defaults::WRITE_TIMEOUT),
             total: Period(defaults::TOTAL_TIMEOUT),
+            websocket_idle: Period(defaults::WEBSOCKET_IDLE),
             keepalive: Period(defaults::BACKEND_KEEPALIVE),
         }
     }

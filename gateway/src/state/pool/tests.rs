@@ -91,6 +91,7 @@ fn pool(backends: Vec<Backend>) -> Pool {
             idle: SECOND,
             write: SECOND,
             total: SECOND,
+            websocket_idle: SECOND,
             keepalive: SECOND,
         },
         backends,
