@@ -29,4 +29,5 @@ mod proxy_protocol;
 mod rules;
 mod selection;
 mod slow;
+mod waf;
 mod websocket;

@@ -196,5 +196,16 @@ pub(super) const PRIORITY: u32 = 1;
 /// Weight of a backend: Front Door's default.
 pub(super) const WEIGHT: u32 = 50;
 
+/// One critical match blocks, as in Front Door.
+pub(super) const WAF_THRESHOLD: u32 = 5;
+/// Front Door's status of a block.
+pub(super) const WAF_BLOCK_STATUS: u16 = 403;
+/// As much of a body as Front Door looks at.
+pub(super) const WAF_BODY_INSPECTION_MAX: u64 = 128 * KIB;
+/// A rule that is written is meant.
+pub(super) const WAF_RULE_ENABLED: bool = true;
+/// Front Door's shorter window.
+pub(super) const WAF_RATE_MINUTES: u32 = 1;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;

@@ -9,6 +9,7 @@ pub use connections::Connections;
 use crate::domain::{BackendId, DeploymentName, ListenerName, NetworkSet, PoolName, Region, RouteName};
 use crate::policy::cors::Cors;
 use crate::policy::rules::Rules;
+use crate::policy::screen::ruleset::Policy;
 use crate::policy::{eject, failover, health, hops, route, select};
 use http::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
@@ -17,8 +18,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod tls;
+mod waf;
 
 pub use tls::{BackendTls, ClientAuth, Tls, TlsFiles};
+pub use waf::{DatabaseError, Databases, Waf};
 
 /// One configuration, ready to run.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct Snapshot {
     pub cors: Option<Arc<Cors>>,
     /// The rules engine.
     pub rules: Rules,
+    /// Web application firewall; each route has its policy.
+    pub waf: Option<Waf>,
     /// Pools, in the order of the file.
     pub pools: Vec<Pool>,
     /// Routes, most specific first.
@@ -292,4 +297,6 @@ pub struct Route {
     pub pool: usize,
     /// Cross-origin use by browsers: its own policy or the one for all.
     pub cors: Option<Arc<Cors>>,
+    /// Web application firewall: its own policy or the one for all.
+    pub waf: Option<Arc<Policy>>,
 }

@@ -1,5 +1,6 @@
 //! [`Denial`] and [`Fault`]: why the gateway itself answers. `openai::refusal` maps each to status, code and body.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// We refuse the request: the client can do something about it.
@@ -77,6 +78,18 @@ pub enum Denial {
     NotFromFrontDoor,
     /// The request was here before, or has passed too many gateways of our kind.
     LoopDetected,
+    /// A policy of the web application firewall blocks the request.
+    Blocked {
+        /// The policy's status.
+        status: u16,
+        /// The policy's body; the usual error where there is none.
+        body: Option<Arc<str>>,
+    },
+    /// A rate limit of the web application firewall is reached.
+    RateLimited {
+        /// When the window ends.
+        retry_after: Duration,
+    },
     /// The gateway holds as many body bytes as it may.
     Overloaded {
         /// When to come back.

@@ -3,6 +3,7 @@
 //! Every [`Denial`] and every [`Fault`] becomes a status, a stable code, a helpful message and an honest word on
 //! retrying, in the shape the OpenAI SDKs parse. No message names an address, a backend or a credential.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +34,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// Value of `x-should-retry`, which the SDKs obey before the status; nothing leaves it to them.
     pub should_retry: Option<bool>,
+    /// A body of the operator's own, in place of the usual one.
+    pub page: Option<Arc<str>>,
 }
 
 /// The table, first half: the client can do something about it.
@@ -84,6 +87,15 @@ impl From<&Denial> for Refusal {
                 kind: SERVER,
                 ..no(508, "loop_detected", "The request goes round in circles: a gateway is its own backend.")
             },
+            Denial::Blocked { status, body } => {
+                Self { page: body.clone(), ..no(*status, "request_blocked", "The request is blocked.") }
+            }
+            Denial::RateLimited { retry_after } => Self {
+                kind: RATE,
+                retry_after: Some(*retry_after),
+                should_retry: Some(*retry_after <= SOON),
+                ..no(429, "rate_limit_exceeded", "Too many requests. Come back when the window has ended.")
+            },
             Denial::Overloaded { retry_after } => Self {
                 kind: SERVER,
                 retry_after: Some(*retry_after),
@@ -126,19 +138,41 @@ impl From<&Fault> for Refusal {
 
 impl Refusal {
     fn denied(status: u16, code: &'static str, message: String) -> Self {
-        Self { status, code, kind: REQUEST, param: None, message, retry_after: None, should_retry: Some(false) }
+        Self {
+            status,
+            code,
+            kind: REQUEST,
+            param: None,
+            message,
+            retry_after: None,
+            should_retry: Some(false),
+            page: None,
+        }
     }
 
     /// Every attempt is used up: only a backend that is soon back makes another try worth its load.
     fn failed(status: u16, code: &'static str, message: &str, retry_after: Option<Duration>) -> Self {
         let soon = retry_after.is_some_and(|wait| wait <= SOON);
         let message = message.to_owned();
-        Self { status, code, kind: SERVER, param: None, message, retry_after, should_retry: Some(soon) }
+        Self { status, code, kind: SERVER, param: None, message, retry_after, should_retry: Some(soon), page: None }
+    }
+
+    /// Media type of the body: the operator's own is told by its beginning.
+    #[must_use]
+    pub fn media_type(&self) -> &'static str {
+        match self.page.as_deref().map(|page| page.trim_start().as_bytes().first()) {
+            None | Some(Some(b'{' | b'[')) => "application/json",
+            Some(Some(b'<')) => "text/html; charset=utf-8",
+            Some(_) => "text/plain; charset=utf-8",
+        }
     }
 
     /// The body: `{"error":{"message","type","param","code"}}`.
     #[must_use]
     pub fn body(&self) -> Bytes {
+        if let Some(page) = &self.page {
+            return Bytes::copy_from_slice(page.as_bytes());
+        }
         let body = serde_json::json!({"error": {
             "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
         }});
@@ -194,6 +228,7 @@ mod tests {
             (Denial::CorsRefused { what: "x" }, 403, "cors_refused", false),
             (Denial::NotFromFrontDoor, 403, "front_door_required", false),
             (Denial::LoopDetected, 508, "loop_detected", false),
+            (Denial::Blocked { status: 406, body: None }, 406, "request_blocked", false),
             (Denial::Overloaded { retry_after: seconds(1) }, 503, "overloaded", true),
         ] {
             let refusal = Refusal::from(&denial);

@@ -7,6 +7,8 @@ use crate::openai::facts::Facts;
 use crate::openai::operation::Operation;
 use crate::openai::sse::{BodyScanner, Scanner};
 use crate::policy::rules::Matched;
+use crate::policy::screen::finding::Findings;
+use crate::policy::screen::ruleset::{Policy, Screening};
 use crate::state::{Presence, Reservation, Ticket, Tried};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
@@ -22,6 +24,8 @@ pub struct RequestContext {
     pub(super) envelope: Option<Envelope>,
     /// After the rules engine, where there are rules.
     pub(super) ruled: Option<Ruled>,
+    /// What the web application firewall found, where it has a policy for the request.
+    pub(super) screened: Option<Box<Screened>>,
     /// After `admit`.
     pub(super) admission: Option<Admission>,
     /// From the first `select` on.
@@ -61,6 +65,31 @@ pub(super) struct Ruled {
     pub(super) matched: Matched,
     /// What the client asked for, where a rule has rewritten it.
     pub(super) asked: Option<Uri>,
+}
+
+/// One request under one policy.
+pub(super) struct Screened {
+    pub(super) policy: Arc<Policy>,
+    pub(super) screening: Screening,
+    /// The body decides.
+    pub(super) waits: bool,
+}
+
+impl Screened {
+    /// The policy's name.
+    pub(super) fn policy(&self) -> &Arc<str> {
+        &self.policy.name
+    }
+
+    /// What was found.
+    pub(super) const fn findings(&self) -> &Findings {
+        self.screening.findings()
+    }
+
+    /// The body's beginning as far as it is looked at, where it is waited for.
+    pub(super) fn body<'b>(&self, body: &'b [u8]) -> &'b [u8] {
+        body.get(..self.policy.body_size_max).unwrap_or(body)
+    }
 }
 
 /// Read, routed and admitted.
@@ -179,6 +208,7 @@ impl RequestContext {
             arrival: Arrival { at, live, _presence: presence },
             envelope: None,
             ruled: None,
+            screened: None,
             admission: None,
             attempts: Attempts::default(),
             relay: None,

@@ -23,6 +23,8 @@ pub struct Live {
     pub(super) rules: Vec<Arc<RuleMeters>>,
     /// Some route has a policy for cross-origin use.
     pub(super) cors: bool,
+    /// Some route has a policy of the web application firewall.
+    pub(super) firewall: bool,
 }
 
 /// One pool, in the order of the snapshot.
@@ -78,7 +80,8 @@ impl Live {
             .collect();
         let cors = snapshot.cors.is_some() || snapshot.routes.iter().any(|route| route.cors.is_some());
         let rules = snapshot.rules.list.iter().map(|rule| metrics.rule(&rule.name)).collect();
-        Self { matchers, routes, pools, rules, cors, fleet }
+        let firewall = snapshot.waf.as_ref().is_some_and(|waf| !waf.policies.is_empty());
+        Self { matchers, routes, pools, rules, cors, firewall, fleet }
     }
 }
 

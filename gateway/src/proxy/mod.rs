@@ -3,7 +3,7 @@
 //! | # | Station | Hook | What happens |
 //! |---|---|---|---|
 //! | 1 | accept | `new_ctx`, `request_filter` | one configuration pinned; request id; limits of line and headers |
-//! | 2 | screen | `request_filter` | method and framing |
+//! | 2 | screen | `request_filter` | method and framing, then the web application firewall |
 //! | 3 | authenticate | `request_filter` | the client's credential ends here |
 //! | 4 | read | `request_filter` | the body, bounded |
 //! | 5 | route | `request_filter` | operation, deployment → pool |
@@ -24,6 +24,7 @@ mod closing;
 mod context;
 mod cors;
 mod deadline;
+mod firewall;
 mod forward;
 pub mod guard;
 mod hold;
@@ -55,6 +56,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use classify::{ABANDONED, Verb};
 use context::Verdict;
+use firewall::Bench;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
@@ -143,6 +145,8 @@ impl Gateway {
             return Err(Verdict::from(redirect::reply(session.req_header())?).into());
         }
         screen::screen(session.req_header(), || session.downstream_session.to_h1_raw())?;
+        let bench = Bench { envelope, live: &live, now: ctx.arrival.at };
+        firewall::begin(session.req_header(), bench, &mut ctx.screened)?;
         if let Some(verdict) = cors::preflight(session.req_header(), &live) {
             return Err(verdict.into());
         }
@@ -157,11 +161,13 @@ impl Gateway {
         } else {
             read::read(&mut session.downstream_session, &snapshot.limits, &self.memory).await?
         };
+        firewall::read(session.req_header(), bench, &body.0, &mut ctx.screened)?;
         rules::rule(session, &mut ctx.ruled, (&live, envelope), Some(body.0.len()))?;
         let mut routed = route::route(session.req_header(), &body.0, &live)?;
         if let Some(pool) = ctx.ruled.as_ref().and_then(|ruled| ruled.pool(&live)) {
             routed.pool = pool;
         }
+        firewall::routed(session.req_header(), bench, (routed.route, &body.0), &mut ctx.screened)?;
         let arrival = (ctx.arrival.at, &*live);
         ctx.admission =
             Some(admit::admit(&mut session.downstream_session, arrival, envelope, routed, body, &self.closing));

@@ -69,7 +69,7 @@ fn refused(ctx: &RequestContext, refusal: &Refusal) -> Result<(ResponseHeader, B
     let body = refusal.body();
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut answer = ResponseHeader::build(status, Some(8))?;
-    answer.insert_header(header::CONTENT_TYPE, "application/json")?;
+    answer.insert_header(header::CONTENT_TYPE, refusal.media_type())?;
     answer.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     answer.insert_header(header::CACHE_CONTROL, "no-store")?;
     if let Some(wait) = refusal.retry_after {

@@ -4,15 +4,16 @@
 
 use super::Gateway;
 use super::classify;
-use super::context::{RequestContext, Step, Verdict};
+use super::context::{RequestContext, Screened, Step, Verdict};
 use super::relay;
 use super::rules;
 use crate::config::snapshot::Backend;
 use crate::domain::{Ending, Fault, Moment, Outcome, Usage};
 use crate::openai::operation;
 use crate::openai::refusal::Refusal;
+use crate::policy::screen::finding::Finding;
 use crate::policy::trace;
-use crate::telemetry::{AttemptRecord, Record, Timestamp};
+use crate::telemetry::{AttemptRecord, Record, Timestamp, WafRecord};
 use http::Uri;
 use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
@@ -104,6 +105,11 @@ fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
         Some(Verdict::Faulted(fault)) => gateway.metrics.faulted(Refusal::from(fault).code),
         Some(Verdict::Answered(_)) | None => {}
     }
+    if let Some(screened) = &ctx.screened {
+        for finding in screened.findings().kept() {
+            gateway.metrics.waf_found(screened.policy(), &finding.rule, finding.deed.label(), finding.mode.label());
+        }
+    }
     let live = &ctx.arrival.live;
     let Some(admission) = &ctx.admission else {
         gateway.metrics.unrouted().ended(ending);
@@ -181,6 +187,7 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         code: ctx.verdict.as_ref().and_then(Verdict::refusal).map(|r| r.code),
         served_by: serving(ctx).and_then(backend).and_then(|b| b.served_by.to_str().ok()).map(Into::into),
         attempts,
+        waf: ctx.screened.as_deref().map(waf).unwrap_or_default(),
         bytes_in: told.received,
         bytes_out: told.sent,
         tokens: told.usage.map(Into::into),
@@ -208,6 +215,22 @@ fn attempt<'a>(step: &Step, backend: &'a Backend) -> AttemptRecord<'a> {
         status: (step.status != 0).then_some(step.status),
         ms: millis(step.took),
     }
+}
+
+fn waf<'a>(screened: &'a Screened) -> Vec<WafRecord<'a>> {
+    let record = |finding: &'a Finding| {
+        let Finding { rule, variable, data, score, deed, mode } = finding;
+        let (action, mode) = (deed.label(), mode.label());
+        WafRecord {
+            rule: (&**rule).into(),
+            variable: (&**variable).into(),
+            data: data.into(),
+            action,
+            score: *score,
+            mode,
+        }
+    };
+    screened.findings().kept().iter().map(record).collect()
 }
 
 /// Milliseconds with three decimals.

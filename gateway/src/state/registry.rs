@@ -3,6 +3,7 @@
 use super::addresses::Addresses;
 use super::backend::BackendState;
 use super::pool::PoolState;
+use super::rates::Rates;
 use super::roster::PoolShared;
 use crate::config::snapshot::{Auth, Backend, BaseUrl, Snapshot};
 use crate::domain::{BackendId, DeploymentName, Moment, PoolName};
@@ -15,6 +16,7 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub struct Registry {
     entries: Mutex<Entries>,
+    rates: Arc<Rates>,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +41,8 @@ pub struct Fleet {
     pub snapshot: Arc<Snapshot>,
     /// State of `snapshot.pools`, index by index.
     pub pools: Vec<PoolState>,
+    /// Counters of rate limits, the same for every snapshot.
+    pub rates: Arc<Rates>,
 }
 
 impl Fleet {
@@ -80,7 +84,7 @@ impl Registry {
             PoolState::new(pool, states, shared)
         });
         let pools = pools.collect();
-        let fleet = Arc::new(Fleet { snapshot, pools });
+        let fleet = Arc::new(Fleet { snapshot, pools, rates: Arc::clone(&self.rates) });
         // What the new fleet holds has a second owner by now; so has what an old one still in use holds.
         entries.backends.retain(|_, entry| Arc::strong_count(&entry.state) > 1);
         entries.pools.retain(|_, shared| Arc::strong_count(shared) > 1);

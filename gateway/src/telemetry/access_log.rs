@@ -85,6 +85,9 @@ pub struct Record<'a> {
     pub served_by: Option<Cow<'a, str>>,
     /// Every attempt, in order.
     pub attempts: Vec<AttemptRecord<'a>>,
+    /// What the web application firewall found, bounded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub waf: Vec<WafRecord<'a>>,
     /// Bytes of the request body.
     pub bytes_in: u64,
     /// Bytes of the response body sent.
@@ -119,6 +122,23 @@ pub struct AttemptRecord<'a> {
     pub status: Option<u16>,
     /// From the attempt's start to its outcome, milliseconds.
     pub ms: f64,
+}
+
+/// One rule of the web application firewall that matched.
+#[derive(Clone, Debug, Serialize)]
+pub struct WafRecord<'a> {
+    /// Rule id or name.
+    pub rule: Cow<'a, str>,
+    /// Part of the request, such as `RequestHeader:user-agent`.
+    pub variable: Cow<'a, str>,
+    /// Matched data, cut and without secrets.
+    pub data: Cow<'a, str>,
+    /// What the rule does.
+    pub action: &'static str,
+    /// What it adds to the score.
+    pub score: u32,
+    /// `prevent` where it was acted on, else `detect`.
+    pub mode: &'static str,
 }
 
 /// Tokens of one answer.

@@ -33,6 +33,7 @@ pub struct Metrics {
     pub connections: IntCounter,
     /// Connections of clients that are open.
     pub connections_open: IntGauge,
+    findings: Table<FindingLabels, IntCounter>,
     /// Bytes of request bodies held in memory.
     pub body_memory: IntGauge,
     /// 1 while the process is shutting down.
@@ -63,6 +64,7 @@ impl Metrics {
             rules: RwLock::default(),
             pools: RwLock::default(),
             backends: RwLock::default(),
+            findings: RwLock::default(),
             certificates: Mutex::default(),
             cutoffs: Cutoff::ALL.map(|cutoff| families.cutoffs.with_label_values(&[cutoff.label()])),
             connections: families.connections.with_label_values(BARE),
@@ -124,6 +126,7 @@ impl Metrics {
             .collect();
         let rules: HashSet<_> = snapshot.rules.list.iter().map(|rule| rule.name.clone()).collect();
         prune(&self.rules, &rules, RuleMeters::forget);
+        self.retain_findings(snapshot);
         prune(&self.routes, &routes, RouteMeters::forget);
         prune(&self.pools, &pools, PoolMeters::forget);
         prune(&self.backends, &backends, BackendMeters::forget);
@@ -132,6 +135,26 @@ impl Metrics {
     /// We refused a request; `code` is the stable code of the denial.
     pub fn denied(&self, code: &'static str) {
         self.families.denials.with_label_values(&[code]).inc();
+    }
+
+    /// A rule of the web application firewall matched. Rules are those of the configuration.
+    pub fn waf_found(&self, policy: &Arc<str>, rule: &Arc<str>, action: &'static str, mode: &'static str) {
+        let key = (Arc::clone(policy), Arc::clone(rule), action, mode);
+        let make = || self.families.waf_findings.with_label_values(&[&**policy, &**rule, action, mode]);
+        entry(&self.findings, key, make).inc();
+    }
+
+    /// Removes the series of policies that `snapshot` does not have.
+    fn retain_findings(&self, snapshot: &Snapshot) {
+        let policies = || snapshot.waf.iter().flat_map(|waf| &waf.policies);
+        self.findings.write().retain(|(policy, rule, action, mode), _| {
+            let kept = policies().any(|one| one.name == *policy);
+            if !kept {
+                // It is there, or it was never made.
+                let _ = self.families.waf_findings.remove_label_values(&[&**policy, &**rule, action, mode]);
+            }
+            kept
+        });
     }
 
     /// We answered a request ourselves because no backend did; `code` is the stable code of the fault.
@@ -214,6 +237,9 @@ impl Metrics {
     }
 }
 
+/// Policy, rule, action and mode of a finding.
+type FindingLabels = (Arc<str>, Arc<str>, &'static str, &'static str);
+
 type Table<K, V> = RwLock<HashMap<K, Arc<V>>>;
 
 fn entry<K: Eq + Hash, V>(table: &Table<K, V>, key: K, make: impl FnOnce() -> V) -> Arc<V> {
@@ -274,6 +300,7 @@ mod tests {
         backend.probed(ProbeResult::TimedOut, Duration::from_secs(2));
         backend.health_changed(false);
         metrics.denied("route_not_found");
+        metrics.waf_found(&"chat-policy".into(), &"scanner".into(), "block", "prevent");
         metrics.faulted("no_backend");
         metrics.looked_up(true);
         metrics.certificates(&[("edge".into(), "edge.pem".into(), 1_800_000_000)]);

@@ -12,7 +12,7 @@ pub mod process;
 mod sink;
 pub mod table;
 
-pub use access_log::{AccessLog, AttemptRecord, Record, TokensRecord};
+pub use access_log::{AccessLog, AttemptRecord, Record, TokensRecord, WafRecord};
 pub use clock::{Timestamp, now, unix_ms};
 pub use meters::{BackendMeters, PoolMeters, ProbeResult, RouteMeters, RuleMeters};
 pub use metrics::Metrics;
@@ -57,6 +57,7 @@ pub(crate) mod tests {
             dns: Dns { refresh: second, timeout: second },
             cors: None,
             rules: crate::policy::rules::Rules::default(),
+            waf: None,
             pools: Vec::new(),
             routes: Vec::new(),
         }

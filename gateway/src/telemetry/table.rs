@@ -185,6 +185,8 @@ table! {
         "Connections of clients that are open.";
     cutoffs: counter "tidegate_connections_cut_off_total" ["reason"]
         "Connections of clients that the gateway closed without a request to answer, by reason.";
+    waf_findings: counter "tidegate_waf_findings_total" ["policy", "rule", "action", "mode"]
+        "Matches of a rule of the web application firewall, by what the rule does and whether that was done.";
     body_memory: gauge "tidegate_body_memory_bytes" []
         "Bytes of request bodies held in memory.";
     draining: gauge "tidegate_draining" []

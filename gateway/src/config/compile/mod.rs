@@ -16,6 +16,7 @@ mod rules;
 mod secret;
 mod tls;
 mod url;
+mod waf;
 
 use super::file::{self, Period, Size};
 use super::regions::{self, Point};
@@ -40,7 +41,8 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     let pools: Vec<_> =
         file.pools.iter().enumerate().map(|(index, typed)| pool::compile(typed, index, home, report)).collect();
     let cors = cors::compile(file.cors.as_ref(), "cors", report);
-    let routes = route::compile(file, cors.as_ref(), report);
+    let waf = waf::compile(file, report);
+    let routes = route::compile(file, (cors.as_ref(), waf.as_ref()), report);
     let rules = rules::compile(file, routes.as_deref().unwrap_or_default(), report);
     Some(Snapshot {
         generation: 0,
@@ -56,6 +58,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         dns,
         cors,
         rules,
+        waf,
         pools: pools.into_iter().collect::<Option<_>>()?,
         routes: routes?,
     })

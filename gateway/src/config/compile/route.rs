@@ -1,9 +1,9 @@
 //! Compiles the routes and sorts them, most specific first: host, then path, then deployment. It matches no request.
 
-use super::{cors, name, unique, unknown_pool};
+use super::{cors, name, unique, unknown_pool, waf};
 use crate::config::file::{self, Match, Switch};
 use crate::config::report::Report;
-use crate::config::snapshot::Route;
+use crate::config::snapshot::{Route, Waf};
 use crate::domain::{DeploymentName, RouteName};
 use crate::policy::cors::Cors;
 use crate::policy::route::{DeploymentMatch, HostMatch, Matcher, PathMatch};
@@ -13,9 +13,13 @@ use std::sync::Arc;
 const IMPLICIT_ROUTE: &str = "default";
 
 /// Compiles the routes; `None` only after a problem.
-pub(super) fn compile(file: &file::File, cors: Option<&Arc<Cors>>, report: &mut Report<'_>) -> Option<Vec<Route>> {
+pub(super) fn compile(
+    file: &file::File,
+    (cors, firewall): (Option<&Arc<Cors>>, Option<&Waf>),
+    report: &mut Report<'_>,
+) -> Option<Vec<Route>> {
     if file.routes.is_empty() {
-        return implicit(file, cors, report);
+        return implicit(file, (cors, firewall), report);
     }
     unique(file.routes.iter().map(|one| one.name.as_str()), "routes", "routes", report);
     let mut routes = Vec::with_capacity(file.routes.len());
@@ -26,7 +30,8 @@ pub(super) fn compile(file: &file::File, cors: Option<&Arc<Cors>>, report: &mut 
             Some(Switch::Off) => None,
             Some(Switch::On(own)) => cors::compile(Some(own), &format!("{path}.cors"), report),
         };
-        routes.push(route(typed, file, &path, report).map(|route| Route { cors, ..route }));
+        let policy = waf::of_route(typed.waf.as_deref(), file, firewall, &path, report);
+        routes.push(route(typed, file, &path, report).map(|route| Route { cors, waf: policy, ..route }));
     }
     ties(&routes, report);
     for (index, pool) in file.pools.iter().enumerate() {
@@ -40,7 +45,11 @@ pub(super) fn compile(file: &file::File, cors: Option<&Arc<Cors>>, report: &mut 
     Some(routes)
 }
 
-fn implicit(file: &file::File, cors: Option<&Arc<Cors>>, report: &mut Report<'_>) -> Option<Vec<Route>> {
+fn implicit(
+    file: &file::File,
+    (cors, firewall): (Option<&Arc<Cors>>, Option<&Waf>),
+    report: &mut Report<'_>,
+) -> Option<Vec<Route>> {
     if file.pools.len() > 1 {
         let help = "add `routes`, such as `- { name: chat, match: { deployment: gpt-4o }, pool: chat }`";
         let message = format!("{} pools and no routes: nothing says which pool takes a request", file.pools.len());
@@ -49,7 +58,8 @@ fn implicit(file: &file::File, cors: Option<&Arc<Cors>>, report: &mut Report<'_>
     }
     let matcher =
         Matcher { host: HostMatch::Any, path: PathMatch::Prefix(String::new()), deployment: DeploymentMatch::Any };
-    Some(vec![Route { name: RouteName::new(IMPLICIT_ROUTE).ok()?, matcher, pool: 0, cors: cors.cloned() }])
+    let waf = waf::of_route(None, file, firewall, "", report);
+    Some(vec![Route { name: RouteName::new(IMPLICIT_ROUTE).ok()?, matcher, pool: 0, cors: cors.cloned(), waf }])
 }
 
 fn route(typed: &file::Route, file: &file::File, path: &str, report: &mut Report<'_>) -> Option<Route> {
@@ -59,7 +69,7 @@ fn route(typed: &file::Route, file: &file::File, path: &str, report: &mut Report
         unknown_pool(&typed.pool, file, &format!("{path}.pool"), report);
     }
     let matcher = matcher(&typed.matches, &format!("{path}.match"), report);
-    Some(Route { name: name?, matcher: matcher?, pool: pool?, cors: None })
+    Some(Route { name: name?, matcher: matcher?, pool: pool?, cors: None, waf: None })
 }
 
 fn matcher(typed: &Match, path: &str, report: &mut Report<'_>) -> Option<Matcher> {

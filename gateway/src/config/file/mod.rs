@@ -12,6 +12,7 @@ mod route;
 mod rules;
 mod tls;
 mod values;
+mod waf;
 
 pub(super) use connections::{Connections, ProxyProtocol};
 pub(super) use cors::Cors;
@@ -27,6 +28,11 @@ pub(super) use rules::{
 pub(super) use tls::{ClientAuthMode, Pair, Tls, UnknownName};
 pub(super) use values::{
     HeaderText, PERIOD_ERROR, Period, SHARE_ERROR, SIZE_ERROR, ScalarError, Secret, Share, Size, Switch,
+};
+
+pub(super) use waf::{
+    Databases, IpSet, MatchOperator, MatchTransform, Waf, WafAction, WafCondition, WafGroup, WafMode, WafPolicy,
+    WafRule, WafSeverity, WafVariable,
 };
 
 use schemars::JsonSchema;
@@ -80,6 +86,10 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(length(max = 100))]
     pub(super) rules: Vec<Rule>,
+    /// Web application firewall; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Waf")]
+    pub(super) waf: Option<Waf>,
     /// Pools of interchangeable backends, 1 to 256.
     #[schemars(length(min = 1, max = 256))]
     pub(super) pools: Vec<Pool>,

@@ -20,6 +20,10 @@ pub(in crate::config) struct Route {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Switch<Cors>")]
     pub(in crate::config) cors: Option<Switch<Cors>>,
+    /// Name of a policy of the web application firewall, or `off`; default: the `waf.policy` for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) waf: Option<String>,
 }
 
 /// Conditions of a route.

@@ -131,6 +131,7 @@ fn snapshot(pool: Pool) -> Arc<Snapshot> {
         dns: Dns { refresh: SECOND, timeout: SECOND },
         cors: None,
         rules: crate::policy::rules::Rules::default(),
+        waf: None,
         pools: vec![pool],
         routes: Vec::new(),
     })

@@ -44,6 +44,7 @@ fn record() -> Record<'static> {
         code: None,
         served_by: Some("francecentral/france".into()),
         attempts: vec![attempt("sweden", "rate_limited", 429, 12.345), attempt("france", "served", 200, 300.0)],
+        waf: Vec::new(),
         bytes_in: 1024,
         bytes_out: 2048,
         tokens: Some(Usage { prompt: 7, completion: 5, cached: 3, reasoning: 2 }.into()),
