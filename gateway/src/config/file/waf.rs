@@ -284,7 +284,7 @@ pub(in crate::config) struct WafRateLimit {
     /// Length of a window in minutes, 1 or 5; default `1`.
     #[serde(default = "minutes")]
     pub(in crate::config) minutes: u32,
-    /// Whose requests are counted together; default: those of one `socket_addr`.
+    /// Whose requests are counted together; default `socket_addr`.
     #[serde(default)]
     pub(in crate::config) by: WafGroup,
 }
