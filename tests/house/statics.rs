@@ -6,7 +6,7 @@ use crate::source::{Source, gateway, is_test_only};
 use crate::{Exception, Finding, assert_none, without_excepted};
 
 /// Every static of the gateway. Constants are free; memory that outlives a request is listed.
-const ALLOWED: [Exception; 5] = [
+const ALLOWED: [Exception; 7] = [
     Exception { file: "gateway/src/main.rs", what: "ALLOCATOR", why: "the global allocator, gateway/decisions/0006" },
     Exception { file: "gateway/src/config/schema.rs", what: "SCHEMA", why: "generated once, then constant" },
     Exception {
@@ -18,6 +18,16 @@ const ALLOWED: [Exception; 5] = [
         file: "gateway/src/telemetry/clock.rs",
         what: "START",
         why: "where the monotonic clock begins; set once",
+    },
+    Exception {
+        file: "gateway/src/openai/sse/usage.rs",
+        what: "KEY_FINDER",
+        why: "a prepared search for a constant; made once, then constant",
+    },
+    Exception {
+        file: "gateway/src/openai/sse/error.rs",
+        what: "KEY_FINDER",
+        why: "a prepared search for a constant; made once, then constant",
     },
     Exception {
         file: "gateway/src/simulator/body.rs",

@@ -97,8 +97,8 @@ fn measure(peer: &Peer, scenario: &Scenario, time: Duration) -> Sample {
     let address = if scenario.throttled_primary { peer.throttled } else { peer.plain };
     // The first requests open connections, fill pools and, where the primary is throttled, learn of it.
     client::run(scenario.load, address, Duration::from_millis(500));
-    let before = peer.cpu();
+    let before = peer.cpu(scenario.throttled_primary);
     let mut sample = client::run(scenario.load, address, time);
-    sample.cpu = peer.cpu() - before;
+    sample.cpu = peer.cpu(scenario.throttled_primary) - before;
     sample
 }

@@ -12,13 +12,15 @@ pub struct Peer {
     pub plain: SocketAddr,
     /// In front of a primary that always says 429 and a healthy secondary; `plain` where it cannot fail over.
     pub throttled: SocketAddr,
-    processes: Vec<u32>,
+    /// Who serves `plain`, and who serves `throttled`: the same process where it can do both.
+    processes: [u32; 2],
 }
 
 impl Peer {
-    /// CPU time of all its processes and their children so far.
-    pub fn cpu(&self) -> Duration {
-        self.processes.iter().map(|pid| cpu_of(*pid) + children(*pid).into_iter().map(cpu_of).sum::<Duration>()).sum()
+    /// CPU time so far of the process that serves, and of its children.
+    pub fn cpu(&self, throttled: bool) -> Duration {
+        let pid = self.processes[usize::from(throttled)];
+        cpu_of(pid) + children(pid).into_iter().map(cpu_of).sum::<Duration>()
     }
 
     /// Resident memory of its first process, bytes.
@@ -57,12 +59,12 @@ impl Peers {
 
         let listen = free();
         let floor = spawn("1", own.to_str().unwrap(), &["floor", &format!("{listen}={healthy}")]);
-        peers.push(Peer { name: "pingora-floor", plain: listen, throttled: listen, processes: vec![floor.id()] });
+        peers.push(Peer { name: "pingora-floor", plain: listen, throttled: listen, processes: [floor.id(); 2] });
         children.push(floor);
 
         let (plain, failing) = (free(), free());
         if let Some(nginx) = nginx(directory.path(), plain, failing, healthy, throttled) {
-            peers.push(Peer { name: "nginx", plain, throttled: failing, processes: vec![nginx.id()] });
+            peers.push(Peer { name: "nginx", plain, throttled: failing, processes: [nginx.id(); 2] });
             children.push(nginx);
         } else {
             eprintln!("nginx is not installed: its column is missing");
@@ -73,7 +75,7 @@ impl Peers {
             .into_iter()
             .map(|(name, listen, backends)| tidegate(directory.path(), name, listen, &backends))
             .collect();
-        let pids = processes.iter().map(Child::id).collect();
+        let pids = [processes[0].id(), processes[1].id()];
         peers.push(Peer { name: "tidegate", plain, throttled: failing, processes: pids });
         children.extend(processes);
 
@@ -163,12 +165,13 @@ pub fn wait(address: SocketAddr) {
     }
 }
 
-/// User and system time of one process; the clock ticks 100 times a second.
+/// Time that the threads of one process have spent on a CPU, to the nanosecond. (The tick counts of `stat` are 10 ms.)
 pub fn cpu_of(pid: u32) -> Duration {
-    let Ok(text) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return Duration::ZERO };
-    let fields: Vec<&str> = text.rsplit(") ").next().unwrap().split(' ').collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return Duration::ZERO };
+    let spent = |thread: std::fs::DirEntry| -> Option<u64> {
+        std::fs::read_to_string(thread.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok()
+    };
+    Duration::from_nanos(threads.flatten().filter_map(spent).sum())
 }
 
 /// A process and its children.

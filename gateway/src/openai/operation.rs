@@ -5,6 +5,8 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr;
+
 use crate::domain::Denial;
 
 mod percent;
@@ -27,6 +29,15 @@ pub struct Target<'a> {
     /// The path after `/openai/deployments/{d}`, `/openai/v1`, `/v1` or `/openai`, as received; the whole path for
     /// [`Style::Other`].
     pub rest: &'a str,
+}
+
+/// A [`Target`] without what it borrows: enough to have it again from the same path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    style: Style,
+    operation: Operation,
+    named: bool,
+    rest_at: usize,
 }
 
 /// Family of URL shapes.
@@ -139,7 +150,27 @@ pub fn rewrite_path(
     out
 }
 
+impl Shape {
+    /// The target again. `path` is the one that was parsed, `deployment` what it names where it names one.
+    #[must_use]
+    pub fn target<'a>(&self, path: &'a str, deployment: Option<&'a str>) -> Target<'a> {
+        Target {
+            style: self.style,
+            operation: self.operation,
+            deployment: deployment.filter(|_| self.named).map(Cow::Borrowed),
+            rest: path.get(self.rest_at..).unwrap_or_default(),
+        }
+    }
+}
+
 impl Target<'_> {
+    /// What of this target outlives `path`, the one that it was parsed from.
+    #[must_use]
+    pub fn shape(&self, path: &str) -> Shape {
+        let rest_at = path.len().saturating_sub(self.rest.len());
+        Shape { style: self.style, operation: self.operation, named: self.deployment.is_some(), rest_at }
+    }
+
     /// The kind of stored thing this path addresses, when one resource owns it: another backend cannot answer.
     #[must_use]
     pub fn bound(&self) -> Option<&'static str> {
@@ -233,7 +264,8 @@ fn classic(rest: &str) -> Result<Target<'_>, PathProblem> {
     let Some(named) = after_segment(rest, "deployments").and_then(|named| named.strip_prefix('/')) else {
         return Ok(Target { style: Style::Classic, operation: Operation::of(rest), deployment: None, rest });
     };
-    let (raw, rest) = named.split_at(named.find('/').unwrap_or(named.len()));
+    let end = memchr(b'/', named.as_bytes()).unwrap_or(named.len());
+    let (raw, rest) = named.split_at_checked(end).unwrap_or((named, ""));
     let deployment = percent::decode(raw).unwrap_or_default();
     check_deployment(&deployment)?;
     Ok(Target { style: Style::Classic, operation: Operation::of(rest), deployment: Some(deployment), rest })
@@ -254,13 +286,15 @@ fn check_deployment(name: &str) -> Result<(), PathProblem> {
 
 /// Refuses what another server might read as a different path. `decoded` is the path without escapes.
 fn screen(decoded: &str) -> Result<(), PathProblem> {
-    if decoded.chars().any(char::is_control) {
+    let bytes = decoded.as_bytes();
+    if bytes.iter().any(u8::is_ascii_control) || (!decoded.is_ascii() && decoded.chars().any(char::is_control)) {
         return Err(PathProblem { what: "the path holds a control character" });
     }
-    if decoded.contains("//") {
+    if bytes.windows(2).any(|pair| pair == b"//") {
         return Err(PathProblem { what: "the path holds an empty segment (`//`)" });
     }
-    if decoded.split(['/', '\\']).any(|segment| matches!(segment, "." | "..")) {
+    let dotted = memchr(b'.', bytes).is_some();
+    if dotted && decoded.split(['/', '\\']).any(|segment| matches!(segment, "." | "..")) {
         return Err(PathProblem { what: "the path holds a `.` or `..` segment" });
     }
     Ok(())
@@ -269,8 +303,8 @@ fn screen(decoded: &str) -> Result<(), PathProblem> {
 /// What follows when the first segment of `path`, decoded, is `name`: empty, or it begins with a slash.
 fn after_segment<'a>(path: &'a str, name: &str) -> Option<&'a str> {
     let inner = path.strip_prefix('/')?;
-    let (segment, rest) = inner.split_at(inner.find('/').unwrap_or(inner.len()));
-    (percent::decode(segment)? == name).then_some(rest)
+    let (segment, rest) = inner.split_at_checked(memchr(b'/', inner.as_bytes()).unwrap_or(inner.len()))?;
+    (segment == name || percent::decode(segment)? == name).then_some(rest)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! same for a JSON answer that does not stream.
 
 use bytes::Bytes;
-use memchr::{memchr2, memmem};
+use memchr::memchr2;
 
 use crate::domain::Usage;
 
@@ -39,7 +39,6 @@ const TERMINAL: [&[u8]; 8] = [
 #[derive(Debug)]
 pub struct Scanner {
     usage: UsageFinder,
-    error_key: memmem::Finder<'static>,
     /// A partial line, or the head of an oversize one.
     line: Vec<u8>,
     oversize: bool,
@@ -76,7 +75,6 @@ impl Scanner {
     pub fn new() -> Self {
         Self {
             usage: UsageFinder::new(),
-            error_key: memmem::Finder::new(b"\"error\""),
             line: Vec::new(),
             oversize: false,
             after_return: false,
@@ -237,7 +235,7 @@ impl Scanner {
         if self.error.is_none() {
             if self.name == EventName::Error {
                 self.error = Some(StreamError::of_event(value));
-            } else if error::hinted(&self.error_key, value) {
+            } else if error::hinted(value) {
                 self.error = StreamError::find(value);
             }
         }

@@ -3,17 +3,17 @@
 //! It never looks at what the request asks for.
 
 use super::context::Envelope;
+use super::header::REQUEST_ID;
 use super::tunnel;
 use crate::config::snapshot::{Headers, Limits};
 use crate::domain::{Denial, Presented};
-use http::{HeaderValue, header};
+use http::{HeaderName, HeaderValue, header};
 use pingora_proxy::Session;
 use std::sync::Arc;
 
 /// Longest `x-request-id` taken over from a client, bytes.
 const REQUEST_ID_LENGTH_MAX: usize = 128;
-const REQUEST_ID: &str = "x-request-id";
-const SDK_RETRY_COUNT: &str = "x-stainless-retry-count";
+const SDK_RETRY_COUNT: HeaderName = HeaderName::from_static("x-stainless-retry-count");
 
 /// Who is asking, once the envelope is within its limits.
 pub(super) fn accept(session: &Session, limits: &Limits, headers: &Headers) -> Result<Envelope, Denial> {
@@ -71,12 +71,10 @@ fn request_id(session: &Session, headers: &Headers) -> HeaderValue {
 
 /// 32 random hexadecimal digits.
 pub(super) fn fresh_id() -> HeaderValue {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut bits = fastrand::u128(..);
+    let digit = |nibble: u8| nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
     let mut text = [b'0'; 32];
-    for place in &mut text {
-        *place = usize::try_from(bits & 15).ok().and_then(|digit| DIGITS.get(digit)).copied().unwrap_or(b'0');
-        bits >>= 4;
+    for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(fastrand::u128(..).to_ne_bytes()) {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
     }
     HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("-"))
 }

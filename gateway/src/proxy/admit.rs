@@ -30,6 +30,7 @@ pub(super) fn admit(
         route: routed.route,
         pool: routed.pool,
         operation: routed.operation,
+        shape: routed.shape,
         deployment: routed.deployment,
         facts: routed.facts,
         multipart: routed.multipart,

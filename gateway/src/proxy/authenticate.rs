@@ -3,21 +3,30 @@
 //! Every client is the same anonymous consumer so far. Whatever credential it brings is taken off the request before any
 //! later station sees it, so that it can reach neither a backend nor a log.
 
-use http::{HeaderValue, header};
+use super::header::{self as fields, API_KEY};
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
+use http::{HeaderName, HeaderValue, header};
 use pingora::http::RequestHeader;
 
 /// Headers in which OpenAI and Azure clients carry a credential.
-const CREDENTIALS: [&str; 5] =
-    ["api-key", "authorization", "ocp-apim-subscription-key", "proxy-authorization", "x-api-key"];
+const CREDENTIALS: [HeaderName; 5] = [
+    API_KEY,
+    AUTHORIZATION,
+    HeaderName::from_static("ocp-apim-subscription-key"),
+    PROXY_AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+];
 
 /// Beginning of the subprotocol in which a browser's WebSocket carries its key, since it can set no header.
 const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
 
 /// Takes every credential header off the request. (Credentials in the query are cut where the query is forwarded or logged.)
 pub(super) fn authenticate(request: &mut RequestHeader, upgrade: bool) {
-    for name in CREDENTIALS {
-        request.remove_header(name);
-    }
+    fields::of_request(request, |headers| {
+        for name in CREDENTIALS {
+            headers.remove(name);
+        }
+    });
     if upgrade {
         keyless(request);
     }

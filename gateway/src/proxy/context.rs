@@ -4,7 +4,7 @@ use super::live::Live;
 use super::replay::Desk;
 use crate::domain::{ClientCertificate, Denial, Fault, Moment, Outcome};
 use crate::openai::facts::Facts;
-use crate::openai::operation::Operation;
+use crate::openai::operation::{Operation, Shape};
 use crate::openai::sse::{BodyScanner, Scanner};
 use crate::policy::rules::Matched;
 use crate::policy::screen::finding::Findings;
@@ -97,6 +97,8 @@ pub(super) struct Admission {
     pub(super) route: usize,
     pub(super) pool: usize,
     pub(super) operation: Operation,
+    /// Where the path names what, to rewrite it for a backend.
+    pub(super) shape: Shape,
     /// What the client calls the deployment, in path or body.
     pub(super) deployment: Option<String>,
     pub(super) facts: Facts,

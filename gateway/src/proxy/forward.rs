@@ -4,28 +4,29 @@
 
 use super::context::{Admission, Envelope, RequestContext};
 use super::deadline;
+use super::header::{self as fields, API_KEY, ATTEMPTS, REQUEST_ID};
 use super::hold::Watch;
 use super::hops::{self, Via};
+use super::live::Model;
 use super::replay::Order;
 use super::rules;
 use super::select::first_byte_timeout;
 use crate::config::snapshot::{Auth, Backend, Pool};
 use crate::domain::Moment;
 use crate::openai::operation;
-use crate::openai::rewrite::{self, Replacement, Segments};
-use http::{HeaderValue, header};
+use crate::openai::rewrite::{self, Segments};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
 
 /// Headers of the client that no backend sees. Credentials are gone already.
-const WITHHELD: [&str; 7] = [
-    "expect",
-    "accept-encoding",
-    "transfer-encoding",
-    "content-length",
-    "x-tidegate-attempts",
-    "x-request-id",
-    "cookie",
+const WITHHELD: [HeaderName; 6] = [
+    header::EXPECT,
+    header::ACCEPT_ENCODING,
+    header::TRANSFER_ENCODING,
+    header::CONTENT_LENGTH,
+    header::COOKIE,
+    ATTEMPTS,
 ];
 
 /// Rewrites the request and places the order for the replay session.
@@ -42,18 +43,21 @@ pub(super) fn forward(
     let pool = ctx.arrival.live.fleet.snapshot.pools.get(admission.pool).ok_or_else(lost)?;
     let backend = pool.backends.get(current.backend).ok_or_else(lost)?;
 
-    outgoing.set_raw_path(target(incoming, backend)?.as_bytes())?;
     rules::dress(ctx, outgoing)?;
-    hops::sign(incoming, outgoing, envelope, via)?;
-    headers(outgoing, envelope, backend)?;
-    if envelope.upgrade {
+    let bound = ctx.arrival.live.pools.get(admission.pool).and_then(|p| p.backends.get(current.backend));
+    let model = bound.and_then(|b| b.model.as_ref());
+    let body = (!envelope.upgrade).then(|| body_for(admission, backend, model));
+    let length = body.as_ref().map(Segments::len);
+    let stated = length.filter(|length| *length > 0 || incoming.headers.contains_key(header::CONTENT_LENGTH));
+    fields::of_request(outgoing, |headers| {
+        hops::sign(incoming, headers, envelope, via);
+        rewrite_headers(headers, envelope, backend, stated);
+    });
+    outgoing.set_raw_path(target(incoming, admission, backend).as_bytes())?;
+    let Some(body) = body else {
         admission.desk.place(tunnel_order(pool, admission, now));
         return Ok(());
-    }
-    let body = body_for(admission, backend);
-    if !body.is_empty() || incoming.headers.contains_key(header::CONTENT_LENGTH) {
-        outgoing.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
-    }
+    };
     let total = pool.timeouts.total.saturating_sub(now.since(ctx.arrival.at));
     admission.desk.place(Order {
         body,
@@ -88,46 +92,43 @@ fn watch(ctx: &RequestContext, admission: &Admission, backend: &Backend, now: Mo
     Watch { missing, stream: admission.facts.stream && repeats() }
 }
 
-fn target(incoming: &RequestHeader, backend: &Backend) -> Result<String> {
-    let parsed = operation::parse(incoming.uri.path())
-        .map_err(|_checked| Error::explain(ErrorType::InternalError, "the path no longer parses"))?;
-    Ok(operation::rewrite_path(
-        &parsed,
+fn target(incoming: &RequestHeader, admission: &Admission, backend: &Backend) -> String {
+    operation::rewrite_path(
+        &admission.shape.target(incoming.uri.path(), admission.deployment.as_deref()),
         &backend.url.path,
         backend.deployment.as_ref().map(|d| d.as_str()),
         incoming.uri.query(),
         backend.api_version.as_deref(),
-    ))
+    )
 }
 
 /// The body with this backend's deployment name in it, without copying the rest.
-fn body_for(admission: &Admission, backend: &Backend) -> Segments {
-    match (&admission.facts.model, &backend.deployment) {
-        (Some(model), Some(deployment)) if model.value != deployment.as_str() => {
-            let replacement = if admission.multipart {
-                Replacement::raw(deployment.as_str())
-            } else {
-                Replacement::json(deployment.as_str())
-            };
-            rewrite::replace(&admission.body, model.span.clone(), &replacement)
+fn body_for(admission: &Admission, backend: &Backend, own: Option<&Model>) -> Segments {
+    match (&admission.facts.model, &backend.deployment, own) {
+        (Some(model), Some(deployment), Some(own)) if model.value != deployment.as_str() => {
+            let name = if admission.multipart { &own.form } else { &own.json };
+            rewrite::replace(&admission.body, model.span.clone(), name)
         }
         _ => Segments::whole(admission.body.clone()),
     }
 }
 
-fn headers(outgoing: &mut RequestHeader, envelope: &Envelope, backend: &Backend) -> Result<()> {
+/// `length` is the length of the body as it is sent, where it is stated.
+fn rewrite_headers(headers: &mut HeaderMap, envelope: &Envelope, backend: &Backend, length: Option<usize>) {
     for name in WITHHELD {
-        outgoing.remove_header(name);
+        headers.remove(name);
     }
-    outgoing.insert_header(header::HOST, &backend.url.authority)?;
-    outgoing.insert_header("x-request-id", &envelope.request_id)?;
+    headers.insert(header::HOST, backend.url.authority.clone());
+    headers.insert(REQUEST_ID, envelope.request_id.clone());
     match &backend.auth {
         Auth::None => {}
-        Auth::ApiKey(key) => outgoing.insert_header("api-key", key)?,
-        Auth::Bearer(token) => outgoing.insert_header(header::AUTHORIZATION, token)?,
+        Auth::ApiKey(key) => drop(headers.insert(API_KEY, key.clone())),
+        Auth::Bearer(token) => drop(headers.insert(header::AUTHORIZATION, token.clone())),
     }
     for (name, value) in &backend.headers {
-        outgoing.insert_header(name, value)?;
+        headers.insert(name, value.clone());
     }
-    Ok(())
+    if let Some(length) = length {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
 }

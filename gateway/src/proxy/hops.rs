@@ -7,20 +7,26 @@ use super::context::{Envelope, Reply, Verdict};
 use crate::domain::Denial;
 use crate::policy::hops::{Hops, VIA_PREFIX};
 use crate::policy::trace;
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
-use pingora::Result;
+use crate::telemetry;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
-const FORWARDED_FOR: &str = "x-forwarded-for";
-const FORWARDED_HOST: &str = "x-forwarded-host";
-const FORWARDED_PROTO: &str = "x-forwarded-proto";
-const FRONT_DOOR_ID: &str = "x-azure-fdid";
-const TRACE_PARENT: &str = "traceparent";
-const TRACE_STATE: &str = "tracestate";
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FRONT_DOOR_ID: HeaderName = HeaderName::from_static("x-azure-fdid");
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
 /// What only a trusted hop may say of its client, beside the headers that we write ourselves.
-const CLAIMS: [&str; 4] = ["forwarded", "x-real-ip", "x-azure-clientip", "x-azure-socketip"];
+const CLAIMS: [HeaderName; 4] = [
+    header::FORWARDED,
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("x-azure-clientip"),
+    HeaderName::from_static("x-azure-socketip"),
+];
 
 /// How this process signs the requests that it passes on, to know them when they come back.
 #[derive(Clone, Debug)]
@@ -47,7 +53,7 @@ pub(super) fn passes(request: &RequestHeader, hops: &Hops, via: &Via) -> Result<
     if !request.headers.contains_key(header::VIA) {
         return Ok(());
     }
-    hops.passed(&via.name, values(&request.headers, header::VIA.as_str())).map_err(|_circle| Denial::LoopDetected)
+    hops.passed(&via.name, values(&request.headers, header::VIA)).map_err(|_circle| Denial::LoopDetected)
 }
 
 /// Leaves only a well-formed trace context on the request, and begins one where that is wanted.
@@ -60,13 +66,13 @@ pub(super) fn trace(request: &mut RequestHeader, hops: &Hops) {
     };
     if whole {
         if !trace::is_state(values(&request.headers, TRACE_STATE)) {
-            request.remove_header(TRACE_STATE);
+            request.remove_header(&TRACE_STATE);
         }
         return;
     }
     if present || hops.trace_created {
-        request.remove_header(TRACE_PARENT);
-        request.remove_header(TRACE_STATE);
+        request.remove_header(&TRACE_PARENT);
+        request.remove_header(&TRACE_STATE);
     }
     if hops.trace_created {
         // Neither id may be zero. Not sampled: whether to keep a trace is for somebody who looks at more than one request.
@@ -96,7 +102,7 @@ pub(super) fn identify(
         if !door.admits(values(headers, FRONT_DOOR_ID)) {
             return Err(Denial::NotFromFrontDoor.into());
         }
-        let one = |name| headers.get(name).map(HeaderValue::as_bytes);
+        let one = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
         let told = hops.client_of_front_door(one("x-azure-socketip"), one("x-azure-clientip"));
         envelope.hop = envelope.client;
         envelope.client = told.or(envelope.client);
@@ -122,17 +128,12 @@ fn health(ready: bool) -> Reply {
 
 /// Tells the backend who asked and through whom. What a stranger said about itself is dropped; what a trusted hop said is
 /// kept, and its own address added.
-pub(super) fn sign(
-    incoming: &RequestHeader,
-    outgoing: &mut RequestHeader,
-    envelope: &Envelope,
-    via: &Via,
-) -> Result<()> {
+pub(super) fn sign(incoming: &RequestHeader, headers: &mut HeaderMap, envelope: &Envelope, via: &Via) {
     let trusted = envelope.hop.is_some();
-    outgoing.remove_header(FRONT_DOOR_ID);
+    headers.remove(FRONT_DOOR_ID);
     if !trusted {
         for name in CLAIMS {
-            outgoing.remove_header(name);
+            headers.remove(name);
         }
     }
     if !(trusted && said(incoming, FORWARDED_HOST)) {
@@ -141,41 +142,50 @@ pub(super) fn sign(
             None => incoming.headers.get(header::HOST).cloned(),
         };
         match own {
-            Some(host) => outgoing.insert_header(FORWARDED_HOST, host)?,
-            None => drop(outgoing.remove_header(FORWARDED_HOST)),
-        }
+            Some(host) => headers.insert(FORWARDED_HOST, host),
+            None => headers.remove(FORWARDED_HOST),
+        };
     }
     if !(trusted && said(incoming, FORWARDED_PROTO)) {
-        outgoing.insert_header(FORWARDED_PROTO, if envelope.tls { "https" } else { "http" })?;
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if envelope.tls { "https" } else { "http" }));
     }
-    match envelope.hop.or(envelope.client) {
-        Some(peer) if trusted => outgoing.insert_header(FORWARDED_FOR, joined(&incoming.headers, peer)?)?,
-        Some(peer) => outgoing.insert_header(FORWARDED_FOR, peer.ip().to_string())?,
-        None => drop(outgoing.remove_header(FORWARDED_FOR)),
-    }
-    let signature = if envelope.http2 { &via.http2 } else { &via.http1 };
-    outgoing.append_header(header::VIA, signature)?;
-    Ok(())
+    let chain = match envelope.hop.or(envelope.client) {
+        Some(peer) if trusted => joined(&incoming.headers, peer.ip()),
+        Some(peer) => HeaderValue::from_maybe_shared(printed(Vec::with_capacity(15), peer.ip())).ok(),
+        None => None,
+    };
+    match chain {
+        Some(chain) => headers.insert(FORWARDED_FOR, chain),
+        None => headers.remove(FORWARDED_FOR),
+    };
+    headers.append(header::VIA, if envelope.http2 { &via.http2 } else { &via.http1 }.clone());
 }
 
 /// The header is there once, with something in it.
-fn said(request: &RequestHeader, name: &str) -> bool {
+fn said(request: &RequestHeader, name: HeaderName) -> bool {
     let mut values = request.headers.get_all(name).iter();
     values.next().is_some_and(|value| !value.is_empty()) && values.next().is_none()
 }
 
 /// All of `X-Forwarded-For` in one value, and the trusted peer at its end.
-fn joined(headers: &HeaderMap, peer: SocketAddr) -> Result<HeaderValue> {
+fn joined(headers: &HeaderMap, peer: IpAddr) -> Option<HeaderValue> {
     let mut list = Vec::new();
     for value in values(headers, FORWARDED_FOR).filter(|value| !value.is_empty()) {
         list.extend_from_slice(value);
         list.extend_from_slice(b", ");
     }
-    list.extend_from_slice(peer.ip().to_string().as_bytes());
-    HeaderValue::from_bytes(&list)
-        .map_err(|_legal| pingora::Error::explain(pingora::ErrorType::InvalidHTTPHeader, "X-Forwarded-For"))
+    HeaderValue::from_maybe_shared(printed(list, peer)).ok()
 }
 
-fn values<'a>(headers: &'a HeaderMap, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> + use<'a> {
+/// `text` and the address behind it.
+fn printed(mut text: Vec<u8>, ip: IpAddr) -> Bytes {
+    match ip {
+        IpAddr::V4(v4) => telemetry::dotted(&mut text, v4),
+        IpAddr::V6(v6) => text.extend_from_slice(v6.to_string().as_bytes()),
+    }
+    text.into()
+}
+
+fn values(headers: &HeaderMap, name: HeaderName) -> impl DoubleEndedIterator<Item = &[u8]> {
     headers.get_all(name).iter().map(HeaderValue::as_bytes)
 }

@@ -1,6 +1,7 @@
 //! [`Live`]: what a request pins at birth: the fleet of one configuration with its meters and trust, looked up once.
 
 use crate::config::snapshot::Backend;
+use crate::openai::rewrite::Replacement;
 use crate::policy::route::Matcher;
 use crate::state::{BackendState, Fleet};
 use crate::telemetry::{BackendMeters, Metrics, PoolMeters, RouteMeters, RuleMeters};
@@ -36,6 +37,8 @@ pub(super) struct LivePool {
 /// One backend: its meters and what a connection to it needs beyond the snapshot.
 pub(super) struct LiveBackend {
     pub(super) meters: Arc<BackendMeters>,
+    /// Its deployment's name, ready to stand in a body.
+    pub(super) model: Option<Model>,
     /// CAs to trust instead of the system's.
     pub(super) trust: Option<Arc<CaType>>,
     /// What we show to the backend.
@@ -44,6 +47,12 @@ pub(super) struct LiveBackend {
     pub(super) group: u64,
     /// Which of its addresses is used; moves on when one refuses.
     turn: AtomicUsize,
+}
+
+/// A deployment's name as it is written in a body.
+pub(super) struct Model {
+    pub(super) json: Replacement,
+    pub(super) form: Replacement,
 }
 
 impl LiveBackend {
@@ -88,6 +97,10 @@ impl Live {
 fn bind(backend: &Backend, metrics: &Metrics) -> LiveBackend {
     LiveBackend {
         meters: metrics.backend(&backend.id, &backend.region),
+        model: backend
+            .deployment
+            .as_ref()
+            .map(|name| Model { json: Replacement::json(name.as_str()), form: Replacement::raw(name.as_str()) }),
         group: backend.url.trust.contents,
         trust: trust(backend),
         identity: identity(backend),

@@ -27,6 +27,7 @@ mod deadline;
 mod firewall;
 mod forward;
 pub mod guard;
+mod header;
 mod hold;
 mod hops;
 mod live;
@@ -58,6 +59,7 @@ use classify::{ABANDONED, Verb};
 use context::Verdict;
 use firewall::Bench;
 use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
@@ -185,6 +187,9 @@ impl ProxyHttp for Gateway {
         RequestContext::new(clock::now(), self.live.load_full(), self.gauges.request())
     }
 
+    /// None: answers are relayed as they come. (Pingora's default is a compressor, switched off.)
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         match self.take_in(session, ctx).await {
             Ok(()) => Ok(false),
@@ -294,7 +299,7 @@ impl ProxyHttp for Gateway {
             return Ok(());
         }
         cors::replace(ctx, session.req_header(), upstream_response)?;
-        relay::begin(ctx, upstream_response, clock::now())?;
+        relay::begin(ctx, upstream_response, clock::now());
         rules::mark(ctx, session, upstream_response)
     }
 

@@ -3,23 +3,22 @@
 //! It decides no failover. A stream that breaks after its first byte is ended honestly here.
 
 use super::context::{Meter, Relay, RequestContext};
+use super::header::{self as fields, ATTEMPTS, REQUEST_ID, SHOULD_RETRY};
 use crate::domain::{Moment, Outcome, Usage};
 use crate::openai::answer::{self, Media};
 use crate::openai::refusal;
 use crate::openai::sse;
 use bytes::Bytes;
-use http::{HeaderValue, StatusCode, header};
-use pingora::Result;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
 use pingora_proxy::Session;
 use std::fmt::Write;
 
-const SERVED_BY: &str = "x-served-by";
-const ATTEMPTS: &str = "x-tidegate-attempts";
-const REQUEST_ID: &str = "x-request-id";
+const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
+const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// Prepares the header for the client and the meter for the body.
-pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: Moment) -> Result<()> {
+pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: Moment) {
     let media = answer::media(header.headers.get(header::CONTENT_TYPE));
     let meter = match media {
         _ if header.status == StatusCode::SWITCHING_PROTOCOLS => Meter::Tunnel,
@@ -27,12 +26,14 @@ pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: 
         Media::Json if header.status.is_success() => Meter::Body(Box::default()),
         Media::Json | Media::Other => Meter::Off,
     };
-    mark(ctx, header)?;
-    advise(ctx, header, now)?;
-    let relay = Relay { status: header.status.as_u16(), first_byte: now, meter, bytes: 0 };
+    let status = header.status.as_u16();
+    fields::of_response(header, |headers| {
+        mark(ctx, headers);
+        advise(ctx, headers, status, now);
+    });
+    let relay = Relay { status, first_byte: now, meter, bytes: 0 };
     count_open(ctx, &relay, 1);
     ctx.relay = Some(relay);
-    Ok(())
 }
 
 /// The answer was not relayed after all.
@@ -53,22 +54,21 @@ pub(super) fn count_open(ctx: &RequestContext, relay: &Relay, by: i64) {
 }
 
 /// Our own headers: request id, who served, the trail of attempts.
-fn mark(ctx: &RequestContext, header: &mut ResponseHeader) -> Result<()> {
+fn mark(ctx: &RequestContext, headers: &mut HeaderMap) {
     let snapshot = &ctx.arrival.live.fleet.snapshot;
     if let Some(envelope) = &ctx.envelope {
-        header.insert_header(REQUEST_ID, &envelope.request_id)?;
+        headers.insert(REQUEST_ID, envelope.request_id.clone());
     }
     let backends = ctx.admission.as_ref().and_then(|a| snapshot.pools.get(a.pool)).map(|p| &p.backends);
     let serving = ctx.attempts.current.as_ref().map(|c| c.backend).or(ctx.attempts.trail.last().map(|s| s.backend));
     if snapshot.headers.served_by
         && let Some(backend) = serving.and_then(|index| backends?.get(index))
     {
-        header.insert_header(SERVED_BY, &backend.served_by)?;
+        headers.insert(SERVED_BY, backend.served_by.clone());
     }
     if snapshot.headers.attempts {
-        header.insert_header(ATTEMPTS, trail(ctx))?;
+        headers.insert(ATTEMPTS, trail(ctx));
     }
-    Ok(())
 }
 
 /// `region/backend=outcome` for each attempt, in order. Categorical: no addresses, no texts.
@@ -88,23 +88,22 @@ pub(super) fn trail(ctx: &RequestContext) -> HeaderValue {
 }
 
 /// Tells the client when to come back after a relayed 429, and the SDK not to repeat what we have already repeated.
-fn advise(ctx: &RequestContext, header: &mut ResponseHeader, now: Moment) -> Result<()> {
-    let status = header.status.as_u16();
+fn advise(ctx: &RequestContext, headers: &mut HeaderMap, status: u16, now: Moment) {
     if status != 429 && status != 408 && status < 500 {
-        return Ok(());
+        return;
     }
     let pool = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.fleet.pools.get(a.pool));
     let soonest = pool.and_then(|p| p.soonest(now)).map(|at| now.until(at));
     if status == 429
         && let Some(wait) = soonest
     {
-        header.insert_header("retry-after-ms", refusal::retry_after_ms(wait))?;
-        header.insert_header(header::RETRY_AFTER, refusal::retry_after(wait))?;
-        header.insert_header("x-should-retry", refusal::should_retry(wait))?;
+        let digits = |text: String| HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("1"));
+        headers.insert(RETRY_AFTER_MS, digits(refusal::retry_after_ms(wait)));
+        headers.insert(header::RETRY_AFTER, digits(refusal::retry_after(wait)));
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static(refusal::should_retry(wait)));
     } else if ctx.attempts.count > 1 {
-        header.insert_header("x-should-retry", "false")?;
+        headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
     }
-    Ok(())
 }
 
 /// Sees each chunk on its way.

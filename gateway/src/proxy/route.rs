@@ -3,7 +3,7 @@
 use super::live::Live;
 use crate::domain::Denial;
 use crate::openai::facts::{self, Facts};
-use crate::openai::operation::{self, Operation, Style};
+use crate::openai::operation::{self, Operation, Shape, Style};
 use crate::policy::route::{self, Match};
 use bytes::Bytes;
 use http::header;
@@ -18,6 +18,7 @@ pub(super) struct Routed {
     pub(super) route: usize,
     pub(super) pool: usize,
     pub(super) operation: Operation,
+    pub(super) shape: Shape,
     pub(super) deployment: Option<String>,
     pub(super) facts: Facts,
     pub(super) multipart: bool,
@@ -38,12 +39,13 @@ pub(super) fn route(request: &RequestHeader, body: &Bytes, live: &Live) -> Resul
         (None, Some(model)) => Some(Cow::Borrowed(model.value.as_str())),
         (None, None) => operation::deployment_in_query(target.operation, request.uri.query()),
     };
-    let host = host_of(request);
-    match route::find(&live.matchers, &host, request.uri.path(), deployment.as_deref()) {
+    let path = request.uri.path();
+    match route::find(&live.matchers, host_of(request), path, deployment.as_deref()) {
         Match::Route(index) => {
             let pool = live.fleet.snapshot.routes.get(index).map_or(0, |r| r.pool);
             let deployment = deployment.map(Cow::into_owned);
-            Ok(Routed { route: index, pool, operation: target.operation, deployment, facts, multipart })
+            let (operation, shape) = (target.operation, target.shape(path));
+            Ok(Routed { route: index, pool, operation, shape, deployment, facts, multipart })
         }
         Match::NoDeployment => Err(Denial::DeploymentNotFound { deployment: echo(deployment.as_deref()) }),
         Match::NoRoute => Err(Denial::RouteNotFound),
@@ -76,8 +78,8 @@ fn json_facts(request: &RequestHeader, body: &Bytes, operation: Operation, style
     }
 }
 
-/// Host without port, lower case.
-pub(super) fn host_of(request: &RequestHeader) -> String {
+/// Host without port, in the case it came in.
+pub(super) fn host_of(request: &RequestHeader) -> &str {
     let authority = match request.uri.authority() {
         Some(authority) => authority.as_str(),
         None => request.headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or(""),
@@ -87,7 +89,7 @@ pub(super) fn host_of(request: &RequestHeader) -> String {
         (Some(colon), _) => colon,
         (None, _) => authority.len(),
     };
-    authority.get(..end).unwrap_or(authority).to_ascii_lowercase()
+    authority.get(..end).unwrap_or(authority)
 }
 
 fn echo(deployment: Option<&str>) -> String {
@@ -100,10 +102,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_host_is_compared_without_port_and_case() {
+    fn the_host_is_compared_without_its_port() {
         for (host, expected) in [
             ("api.example.com", "api.example.com"),
-            ("API.Example.com:8443", "api.example.com"),
+            ("API.Example.com:8443", "API.Example.com"),
             ("[::1]:8080", "[::1]"),
             ("[::1]", "[::1]"),
             ("", ""),

@@ -141,7 +141,7 @@ fn look(session: &Session, live: &Live, envelope: Option<&Envelope>, body_size: 
             socket_place: Place::default(),
             body: None,
         },
-        host: &host,
+        host,
         http_version: match request.version {
             Version::HTTP_2 => "2",
             Version::HTTP_10 => "1.0",
@@ -169,7 +169,7 @@ fn redirected(redirect: &Redirect, request: &RequestHeader, (live, envelope): (&
         None => query.into(),
     });
     let host = host_of(request);
-    let asked = Asked { tls: envelope.tls, host: &host, path: request.uri.path(), query: query.as_deref() };
+    let asked = Asked { tls: envelope.tls, host, path: request.uri.path(), query: query.as_deref() };
     let Some(location) = redirect.location(&asked, &live.fleet.snapshot.rules.hosts) else {
         return Denial::RouteNotFound.into();
     };

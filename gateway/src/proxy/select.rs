@@ -83,9 +83,8 @@ fn peer(
     let options = &mut peer.options;
     options.connection_timeout = Some(timeouts.connect);
     options.total_connection_timeout = Some(timeouts.handshake);
-    // A safety net only: the replay session keeps the exact deadlines. A tunnel may be silent for as long as it likes.
-    let longest = pool.failover.first_byte_timeout.max(pool.failover.stream_first_byte_timeout).max(timeouts.idle);
-    options.read_timeout = (!upgrade).then_some(longest + Duration::from_secs(5));
+    // None: the replay session keeps the deadlines, and a tunnel may be silent for as long as it likes.
+    options.read_timeout = None;
     options.tcp_keepalive = Some(KEEPALIVE);
     // A large body leaves in one write: it is allowed the time of as many writes as it has mebibytes.
     let writes = u32::try_from(length.div_ceil(1024 * 1024)).unwrap_or(u32::MAX).max(1);

@@ -14,11 +14,12 @@ use crate::openai::refusal::Refusal;
 use crate::policy::screen::finding::Finding;
 use crate::policy::trace;
 use crate::telemetry::{AttemptRecord, Record, Timestamp, WafRecord};
-use http::Uri;
+use http::{HeaderName, Uri, header};
 use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
 use std::borrow::Cow;
-use std::time::Duration;
+
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Closes the books of a request.
 pub(super) fn settle(
@@ -160,13 +161,13 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
     let envelope = ctx.envelope.as_ref();
     let certificate = envelope.and_then(|e| e.certificate.as_deref());
     let pool = admission.and_then(|a| snapshot.pools.get(a.pool));
-    let text = |name: &str| request.headers.get(name).and_then(|v| v.to_str().ok());
+    let text = |name: HeaderName| request.headers.get(name).and_then(|v| v.to_str().ok());
     let backend = |index: usize| pool.and_then(|p| p.backends.get(index));
     let attempts = ctx.attempts.trail.iter().filter_map(|step| Some(attempt(step, backend(step.backend)?))).collect();
     gateway.access_log.log(&Record {
         time: Timestamp::now(),
         request_id: envelope.and_then(|e| e.request_id.to_str().ok()).unwrap_or("-").into(),
-        trace_id: request.headers.get("traceparent").and_then(|v| trace::trace_id(v.as_bytes())).map(Into::into),
+        trace_id: request.headers.get(TRACEPARENT).and_then(|v| trace::trace_id(v.as_bytes())).map(Into::into),
         client: envelope.and_then(|e| e.client),
         client_subject: certificate.map(|c| c.subject.as_str().into()),
         client_fingerprint: certificate.map(|c| c.fingerprint.as_str().into()),
@@ -174,7 +175,7 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         listener: gateway.listener_of(session.server_addr()).map(Into::into),
         protocol: if envelope.is_some_and(|e| e.http2) { "HTTP/2" } else { "HTTP/1.1" },
         method: request.method.as_str().into(),
-        host: request.uri.host().or_else(|| text("host")).map(Into::into),
+        host: request.uri.host().or_else(|| text(header::HOST)).map(Into::into),
         path: scrubbed_path(rules::asked(ctx, request)),
         rules: ctx.ruled.as_ref().map(|ruled| ruled.names(&ctx.arrival.live)).unwrap_or_default(),
         route: admission.and_then(|a| snapshot.routes.get(a.route)).map(|r| r.name.as_str().into()),
@@ -191,9 +192,9 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         bytes_in: told.received,
         bytes_out: told.sent,
         tokens: told.usage.map(Into::into),
-        first_byte_ms: ctx.relay.as_ref().map(|r| millis(r.first_byte.since(ctx.arrival.at))),
-        total_ms: millis(now.since(ctx.arrival.at)),
-        user_agent: text("user-agent").map(Into::into),
+        first_byte: ctx.relay.as_ref().map(|r| r.first_byte.since(ctx.arrival.at)),
+        total: now.since(ctx.arrival.at),
+        user_agent: text(header::USER_AGENT).map(Into::into),
         sdk_retry_count: envelope.map_or(0, |e| e.sdk_retries),
         generation: snapshot.generation,
     });
@@ -201,9 +202,9 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
 
 /// Path and query as the client sent them, credentials in the query cut out.
 fn scrubbed_path(asked: &Uri) -> Cow<'_, str> {
-    match asked.query() {
-        Some(query) => format!("{}?{}", asked.path(), operation::scrub_query(query)).into(),
-        None => asked.path().into(),
+    match asked.query().map(operation::scrub_query) {
+        Some(Cow::Owned(scrubbed)) => format!("{}?{scrubbed}", asked.path()).into(),
+        _ => asked.path_and_query().map_or("", |both| both.as_str()).into(),
     }
 }
 
@@ -213,7 +214,7 @@ fn attempt<'a>(step: &Step, backend: &'a Backend) -> AttemptRecord<'a> {
         region: backend.region.as_str().into(),
         outcome: step.outcome.label(),
         status: (step.status != 0).then_some(step.status),
-        ms: millis(step.took),
+        took: step.took,
     }
 }
 
@@ -231,9 +232,4 @@ fn waf<'a>(screened: &'a Screened) -> Vec<WafRecord<'a>> {
         }
     };
     screened.findings().kept().iter().map(record).collect()
-}
-
-/// Milliseconds with three decimals.
-fn millis(time: Duration) -> f64 {
-    (time.as_secs_f64() * 1e6).round() / 1e3
 }

@@ -1,12 +1,15 @@
 //! The access log: one JSON line per request, printed from one struct. Holds no prompt, no answer and no secret: there is
 //! no field for one, and what an operator may not see is cut out of the query before it gets here.
 
+mod line;
+
+pub use line::dotted;
+
 use super::clock::Timestamp;
 use super::metrics::Metrics;
 use super::sink::Sink;
 use crate::config::snapshot;
 use crate::domain::Usage;
-use serde::{Serialize, Serializer};
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::fs::{File, OpenOptions};
@@ -25,43 +28,33 @@ const PATH_LENGTH_MAX: usize = 1024;
 const NAMES_MAX: usize = 16;
 
 /// Everything the log says about one request, borrowed from the request where it can be.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct Record<'a> {
     /// When the request ended.
     pub time: Timestamp,
     /// Its id, as in `x-request-id`.
-    #[serde(serialize_with = "field")]
     pub request_id: Cow<'a, str>,
     /// Trace id of the `traceparent` that is passed on.
-    #[serde(serialize_with = "optional_field", skip_serializing_if = "Option::is_none")]
     pub trace_id: Option<Cow<'a, str>>,
     /// Address of the client; behind trusted hops the one that they tell, without a port where they tell none.
-    #[serde(serialize_with = "address")]
     pub client: Option<SocketAddr>,
     /// Subject of the client's certificate, where the listener asks for one.
-    #[serde(serialize_with = "optional_field", skip_serializing_if = "Option::is_none")]
     pub client_subject: Option<Cow<'a, str>>,
     /// SHA-256 of that certificate, hex.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub client_fingerprint: Option<Cow<'a, str>>,
     /// The trusted hop that the request came from, where it did not come from the client itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<SocketAddr>,
     /// Where it connected.
     pub listener: Option<Cow<'a, str>>,
     /// `HTTP/1.1` or `HTTP/2`.
     pub protocol: &'static str,
     /// Method.
-    #[serde(serialize_with = "field")]
     pub method: Cow<'a, str>,
     /// Host or authority as sent.
-    #[serde(serialize_with = "optional_field")]
     pub host: Option<Cow<'a, str>>,
     /// Path and query; credentials in the query are cut out beforehand by `openai::operation::scrub_query`.
-    #[serde(serialize_with = "path")]
     pub path: Cow<'a, str>,
     /// Rules that the request met, in order.
-    #[serde(serialize_with = "names", skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<&'a str>,
     /// Route, when one was found.
     pub route: Option<Cow<'a, str>>,
@@ -70,7 +63,6 @@ pub struct Record<'a> {
     /// What the client asked for, such as `chat_completions`.
     pub operation: Option<&'static str>,
     /// Deployment or model as the client named it.
-    #[serde(serialize_with = "optional_field")]
     pub deployment: Option<Cow<'a, str>>,
     /// The client asked for a streamed answer.
     pub stream: bool,
@@ -79,28 +71,24 @@ pub struct Record<'a> {
     /// What the request came to: the label of an `Ending`.
     pub ending: &'static str,
     /// Stable code of our denial or fault.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<&'static str>,
     /// `region/backend` whose answer was relayed.
     pub served_by: Option<Cow<'a, str>>,
     /// Every attempt, in order.
     pub attempts: Vec<AttemptRecord<'a>>,
     /// What the web application firewall found, bounded.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waf: Vec<WafRecord<'a>>,
     /// Bytes of the request body.
     pub bytes_in: u64,
     /// Bytes of the response body sent.
     pub bytes_out: u64,
     /// Tokens as the backend reported them.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokensRecord>,
-    /// From arrival to the first byte of the answer, milliseconds.
-    pub first_byte_ms: Option<f64>,
-    /// From arrival to the end, milliseconds.
-    pub total_ms: f64,
+    /// From arrival to the first byte of the answer.
+    pub first_byte: Option<Duration>,
+    /// From arrival to the end.
+    pub total: Duration,
     /// `User-Agent`, cut.
-    #[serde(serialize_with = "optional_field")]
     pub user_agent: Option<Cow<'a, str>>,
     /// `x-stainless-retry-count`: which retry of the client's SDK this is; zero is the first try.
     pub sdk_retry_count: u32,
@@ -109,7 +97,7 @@ pub struct Record<'a> {
 }
 
 /// One attempt.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct AttemptRecord<'a> {
     /// Backend asked.
     pub backend: Cow<'a, str>,
@@ -118,14 +106,13 @@ pub struct AttemptRecord<'a> {
     /// What it came to: the label of an `Outcome`.
     pub outcome: &'static str,
     /// Status that it answered with.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// From the attempt's start to its outcome, milliseconds.
-    pub ms: f64,
+    /// From the attempt's start to its outcome.
+    pub took: Duration,
 }
 
 /// One rule of the web application firewall that matched.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct WafRecord<'a> {
     /// Rule id or name.
     pub rule: Cow<'a, str>,
@@ -142,7 +129,7 @@ pub struct WafRecord<'a> {
 }
 
 /// Tokens of one answer.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug)]
 pub struct TokensRecord {
     /// Prompt tokens, cached ones included.
     pub prompt: u64,
@@ -173,7 +160,7 @@ struct Inner {
 
 thread_local! {
     /// Where a thread prints its lines, to spare an allocation per request.
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(1024));
+    static SCRATCH: RefCell<line::Scratch> = RefCell::new(line::Scratch::new());
 }
 
 /// How long [`AccessLog::flush`] waits for the disk.
@@ -201,12 +188,9 @@ impl AccessLog {
         if !self.enabled() {
             return;
         }
-        SCRATCH.with_borrow_mut(|line| {
-            line.clear();
-            if serde_json::to_writer(&mut *line, record).is_ok() {
-                line.push(b'\n');
-                self.0.sink.push(line);
-            }
+        SCRATCH.with_borrow_mut(|scratch| {
+            line::print(record, scratch);
+            self.0.sink.push(&scratch.line);
         });
     }
 
@@ -241,31 +225,6 @@ fn destination(target: &snapshot::AccessLog) -> io::Result<Box<dyn Write + Send>
 
 fn append(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o640).open(path)
-}
-
-fn field<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(cut(text, FIELD_LENGTH_MAX))
-}
-
-fn names<S: Serializer>(names: &[&str], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_seq(names.iter().take(NAMES_MAX))
-}
-
-fn path<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(cut(text, PATH_LENGTH_MAX))
-}
-
-#[allow(clippy::ref_option, reason = "the shape serde asks for")]
-fn address<S: Serializer>(address: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
-    match address {
-        Some(address) if address.port() == 0 => address.ip().serialize(serializer),
-        address => address.serialize(serializer),
-    }
-}
-
-#[allow(clippy::ref_option, reason = "the shape serde asks for")]
-fn optional_field<S: Serializer>(text: &Option<Cow<'_, str>>, serializer: S) -> Result<S::Ok, S::Error> {
-    text.as_deref().map(|text| cut(text, FIELD_LENGTH_MAX)).serialize(serializer)
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub mod process;
 mod sink;
 pub mod table;
 
-pub use access_log::{AccessLog, AttemptRecord, Record, TokensRecord, WafRecord};
+pub use access_log::{AccessLog, AttemptRecord, Record, TokensRecord, WafRecord, dotted};
 pub use clock::{Timestamp, now, unix_ms};
 pub use meters::{BackendMeters, PoolMeters, ProbeResult, RouteMeters, RuleMeters};
 pub use metrics::Metrics;

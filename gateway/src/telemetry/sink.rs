@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Most bytes that wait for the writer: some ten thousand lines.
 const PENDING_SIZE_MAX: usize = 8 * 1024 * 1024;
 /// The writer gathers lines for this long before it writes: one system call and one wake-up for many requests.
-const GATHER: Duration = Duration::from_millis(50);
+const GATHER: Duration = Duration::from_millis(200);
 /// With this many bytes waiting the writer does not go on gathering.
 const GATHER_SIZE_MAX: usize = 256 * 1024;
 /// Most bytes of a buffer that is kept for reuse.

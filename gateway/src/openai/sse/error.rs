@@ -2,6 +2,8 @@
 //!
 //! Its kind only: the text of a backend's error is not kept.
 
+use std::sync::LazyLock;
+
 use memchr::memmem;
 use serde_json::Value;
 
@@ -93,10 +95,13 @@ impl StreamError {
     }
 }
 
+const KEY: &[u8] = b"\"error\"";
+static KEY_FINDER: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(KEY));
+
 /// Is the line worth a parse? `"error"` stands in it, and not as `"error": null`.
-pub(super) fn hinted(key: &memmem::Finder<'_>, data: &[u8]) -> bool {
-    key.find_iter(data).any(|at| {
-        let after = data.get(at.saturating_add(key.needle().len())..).unwrap_or_default().trim_ascii_start();
+pub(super) fn hinted(data: &[u8]) -> bool {
+    KEY_FINDER.find_iter(data).any(|at| {
+        let after = data.get(at.saturating_add(KEY.len())..).unwrap_or_default().trim_ascii_start();
         after.strip_prefix(b":").is_none_or(|value| !value.trim_ascii_start().starts_with(b"null"))
     })
 }

@@ -4,6 +4,8 @@
 //! front is a key or a whole string; followed by a colon and a brace it is the object we want, or one without token
 //! counts, which is passed over.
 
+use std::sync::LazyLock;
+
 use memchr::memmem;
 use serde::Deserialize;
 
@@ -12,6 +14,7 @@ use crate::domain::Usage;
 /// Largest usage object, in bytes: the most that is ever kept.
 const OBJECT_MAX: usize = 4 * 1024;
 const KEY: &[u8] = b"\"usage\"";
+static KEY_FINDER: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(KEY));
 
 /// Incremental reader of a JSON answer that does not stream.
 #[derive(Debug, Default)]
@@ -39,7 +42,6 @@ impl BodyScanner {
 /// The search itself, one byte at a time where it must be and by substring search where it can.
 #[derive(Debug)]
 pub(super) struct UsageFinder {
-    key: memmem::Finder<'static>,
     state: State,
     /// The byte before the next one.
     last: u8,
@@ -67,7 +69,7 @@ impl Default for UsageFinder {
 
 impl UsageFinder {
     pub(super) fn new() -> Self {
-        Self { key: memmem::Finder::new(KEY), state: State::Key(0), last: 0, object: Vec::new(), usage: None }
+        Self { state: State::Key(0), last: 0, object: Vec::new(), usage: None }
     }
 
     pub(super) const fn usage(&self) -> Option<Usage> {
@@ -87,6 +89,15 @@ impl UsageFinder {
             if matches!(self.state, State::Key(0)) {
                 rest = self.skip(rest);
             }
+            if matches!(self.state, State::Brace)
+                && let Some((length, usage)) = whole_object(rest)
+            {
+                self.usage = usage.or(self.usage);
+                self.state = State::Key(0);
+                self.last = b'}';
+                rest = rest.get(length..).unwrap_or_default();
+                continue;
+            }
             let Some((byte, after)) = rest.split_first() else { return };
             self.step(*byte);
             self.last = *byte;
@@ -97,7 +108,7 @@ impl UsageFinder {
     /// Passes over everything in which no key begins; what is left follows a key, or is empty.
     fn skip<'a>(&mut self, text: &'a [u8]) -> &'a [u8] {
         let mut from = 0_usize;
-        while let Some(found) = text.get(from..).and_then(|rest| self.key.find(rest)) {
+        while let Some(found) = text.get(from..).and_then(|rest| KEY_FINDER.find(rest)) {
             let start = from.saturating_add(found);
             if !self.escaped_at(text, start) {
                 self.state = State::Colon;
@@ -193,17 +204,34 @@ struct CompletionDetails {
     reasoning_tokens: Option<u64>,
 }
 
-fn read(object: &[u8]) -> Option<Usage> {
-    let shape: Shape = serde_json::from_slice(object).ok()?;
-    if shape.prompt_tokens.is_none() && shape.completion_tokens.is_none() {
+/// The object at the beginning of `text` and its length, where all of it is there and well formed: the usual case, read
+/// at once and not byte by byte.
+fn whole_object(text: &[u8]) -> Option<(usize, Option<Usage>)> {
+    let text = text.get(..OBJECT_MAX).unwrap_or(text);
+    if text.first() != Some(&b'{') {
         return None;
     }
-    Some(Usage {
-        prompt: shape.prompt_tokens.unwrap_or(0),
-        completion: shape.completion_tokens.unwrap_or(0),
-        cached: shape.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0),
-        reasoning: shape.completion_tokens_details.and_then(|details| details.reasoning_tokens).unwrap_or(0),
-    })
+    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<Shape>();
+    let shape = values.next()?.ok()?;
+    Some((values.byte_offset(), shape.usage()))
+}
+
+fn read(object: &[u8]) -> Option<Usage> {
+    serde_json::from_slice::<Shape>(object).ok()?.usage()
+}
+
+impl Shape {
+    fn usage(self) -> Option<Usage> {
+        if self.prompt_tokens.is_none() && self.completion_tokens.is_none() {
+            return None;
+        }
+        Some(Usage {
+            prompt: self.prompt_tokens.unwrap_or(0),
+            completion: self.completion_tokens.unwrap_or(0),
+            cached: self.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0),
+            reasoning: self.completion_tokens_details.and_then(|details| details.reasoning_tokens).unwrap_or(0),
+        })
+    }
 }
 
 #[cfg(test)]

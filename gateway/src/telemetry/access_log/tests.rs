@@ -9,13 +9,13 @@ use serde_json::Value;
 use std::fs;
 use std::sync::mpsc;
 
-fn attempt(backend: &'static str, outcome: &'static str, status: u16, ms: f64) -> AttemptRecord<'static> {
+fn attempt(backend: &'static str, outcome: &'static str, status: u16, micros: u64) -> AttemptRecord<'static> {
     AttemptRecord {
         backend: backend.into(),
         region: format!("{backend}central").into(),
         outcome,
         status: Some(status),
-        ms,
+        took: Duration::from_micros(micros),
     }
 }
 
@@ -43,17 +43,23 @@ fn record() -> Record<'static> {
         ending: "served",
         code: None,
         served_by: Some("francecentral/france".into()),
-        attempts: vec![attempt("sweden", "rate_limited", 429, 12.345), attempt("france", "served", 200, 300.0)],
+        attempts: vec![attempt("sweden", "rate_limited", 429, 12_345), attempt("france", "served", 200, 300_000)],
         waf: Vec::new(),
         bytes_in: 1024,
         bytes_out: 2048,
         tokens: Some(Usage { prompt: 7, completion: 5, cached: 3, reasoning: 2 }.into()),
-        first_byte_ms: Some(312.345),
-        total_ms: 2000.0,
+        first_byte: Some(Duration::from_micros(312_345)),
+        total: Duration::from_secs(2),
         user_agent: Some("OpenAI/Python 1.2.3".into()),
         sdk_retry_count: 0,
         generation: 8,
     }
+}
+
+fn printed(record: &Record<'_>) -> Vec<u8> {
+    let mut scratch = line::Scratch::new();
+    line::print(record, &mut scratch);
+    scratch.line
 }
 
 fn counters() -> (IntCounter, IntCounter) {
@@ -66,7 +72,7 @@ fn lines(path: &Path) -> Vec<Value> {
 
 #[test]
 fn a_line_says_everything_about_its_request() {
-    let line = serde_json::to_value(record()).unwrap();
+    let line: Value = serde_json::from_slice(&printed(&record())).unwrap();
     assert_eq!(line["time"], "2024-02-29T23:59:59.999Z");
     assert_eq!(line["client"], "192.0.2.7:4711");
     assert_eq!(line["ending"], "served");
@@ -76,7 +82,13 @@ fn a_line_says_everything_about_its_request() {
     assert_eq!(line["attempts"][0]["ms"], 12.345);
     assert_eq!(line["attempts"][1]["region"], "francecentral");
     assert_eq!(line["served_by"], "francecentral/france");
+    assert_eq!(line["attempts"][1]["ms"], 300.0);
+    assert_eq!(line["total_ms"], 2000.0);
     assert!(line.get("code").is_none());
+    let bare = Record { client: Some("[2001:db8::7]:4711".parse().unwrap()), listener: None, status: None, ..record() };
+    let line: Value = serde_json::from_slice(&printed(&bare)).unwrap();
+    assert_eq!(line["client"], "[2001:db8::7]:4711");
+    assert!(line["listener"].is_null() && line["status"].is_null());
 }
 
 #[test]
@@ -92,10 +104,11 @@ fn long_and_hostile_fields_are_cut_and_escaped() {
         user_agent: Some(long.as_str().into()),
         ..record()
     };
-    let line = serde_json::to_string(&hostile).unwrap();
-    assert!(!line.contains('\n'));
+    let line = printed(&hostile);
+    assert_eq!(line.iter().position(|byte| *byte == b'\n'), Some(line.len() - 1));
     assert!(line.len() < 3000, "{}", line.len());
-    let line: Value = serde_json::from_str(&line).unwrap();
+    let line: Value = serde_json::from_slice(&line).unwrap();
+    assert_eq!(line["request_id"].as_str().unwrap().get(..5), Some("a\"\nü"));
     assert!(line["user_agent"].as_str().unwrap().len() <= FIELD_LENGTH_MAX);
 }
 
@@ -106,10 +119,31 @@ fn a_client_without_a_port_is_logged_as_an_address() {
         peer: Some("10.0.0.1:4711".parse().unwrap()),
         ..record()
     };
-    let line = serde_json::to_value(&behind).unwrap();
+    let line: Value = serde_json::from_slice(&printed(&behind)).unwrap();
     assert_eq!((&line["client"], &line["peer"]), (&"2001:db8::7".into(), &"10.0.0.1:4711".into()));
-    let own = serde_json::to_value(record()).unwrap();
+    let own: Value = serde_json::from_slice(&printed(&record())).unwrap();
     assert_eq!((&own["client"], own.get("peer")), (&"192.0.2.7:4711".into(), None));
+}
+
+#[test]
+fn the_time_of_a_line_is_its_own() {
+    let mut scratch = line::Scratch::new();
+    for (unix_ms, text) in [
+        (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+        (1_709_251_199_000, "2024-02-29T23:59:59.000Z"),
+        (1_709_251_200_001, "2024-03-01T00:00:00.001Z"),
+    ] {
+        line::print(&Record { time: Timestamp(unix_ms), ..record() }, &mut scratch);
+        assert_eq!(serde_json::from_slice::<Value>(&scratch.line).unwrap()["time"], text);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_printed_as_json(text in proptest::prelude::any::<String>()) {
+        let line: Value = serde_json::from_slice(&printed(&Record { route: Some(text.as_str().into()), ..record() })).unwrap();
+        proptest::prop_assert_eq!(line["route"].as_str(), Some(text.as_str()));
+    }
 }
 
 #[test]
