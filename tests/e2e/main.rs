@@ -29,5 +29,6 @@ mod proxy_protocol;
 mod rules;
 mod selection;
 mod slow;
+mod smuggling;
 mod waf;
 mod websocket;

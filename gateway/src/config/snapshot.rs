@@ -10,7 +10,7 @@ use crate::domain::{BackendId, DeploymentName, ListenerName, NetworkSet, PoolNam
 use crate::policy::cors::Cors;
 use crate::policy::rules::Rules;
 use crate::policy::screen::ruleset::Policy;
-use crate::policy::{eject, failover, health, hops, route, select};
+use crate::policy::{eject, failover, framing, health, hops, route, select};
 use http::{HeaderName, HeaderValue};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub process: Process,
     /// Ceilings of a request.
     pub limits: Limits,
+    /// How strictly ambiguous framing is treated.
+    pub framing: framing::Strictness,
     /// Headers that we add.
     pub headers: Headers,
     /// Who is believed about where a request came from.

@@ -5,6 +5,7 @@ pub mod chance;
 pub mod cors;
 pub mod eject;
 pub mod failover;
+pub mod framing;
 pub mod health;
 pub mod hops;
 pub mod latency;

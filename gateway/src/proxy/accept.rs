@@ -39,6 +39,7 @@ pub(super) fn accept(session: &Session, limits: &Limits, headers: &Headers) -> R
         http2,
         tls: tls.is_some(),
         certificate,
+        // Any other switch (`h2c`) is declined by answering as if it had not been asked for.
         upgrade: session.downstream_session.is_upgrade_req() && tunnel::is_websocket(request),
         sdk_retries,
     })

@@ -146,7 +146,7 @@ impl Gateway {
         if !self.redirecting.is_empty() && redirect::applies(&self.redirecting, session.server_addr()) {
             return Err(Verdict::from(redirect::reply(session.req_header())?).into());
         }
-        screen::screen(session.req_header(), || session.downstream_session.to_h1_raw())?;
+        screen::screen(session, snapshot.framing, &self.metrics)?;
         let bench = Bench { envelope, live: &live, now: ctx.arrival.at };
         firewall::begin(session.req_header(), bench, &mut ctx.screened)?;
         if let Some(verdict) = cors::preflight(session.req_header(), &live) {
@@ -164,6 +164,9 @@ impl Gateway {
             read::read(&mut session.downstream_session, &snapshot.limits, &self.memory).await?
         };
         firewall::read(session.req_header(), bench, &body.0, &mut ctx.screened)?;
+        if !body.0.is_empty() {
+            screen::body(session, snapshot.framing, &self.metrics)?;
+        }
         rules::rule(session, &mut ctx.ruled, (&live, envelope), Some(body.0.len()))?;
         let mut routed = route::route(session.req_header(), &body.0, &live)?;
         if let Some(pool) = ctx.ruled.as_ref().and_then(|ruled| ruled.pool(&live)) {

@@ -121,6 +121,8 @@ fn stated_length(session: &ServerSession) -> Option<u64> {
     Some(text.parse().unwrap_or(u64::MAX))
 }
 
+/// HTTP/1.0 has no `100 Continue`.
 fn expects_continue(session: &ServerSession) -> bool {
-    session.get_header(header::EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    session.req_header().version > http::Version::HTTP_10
+        && session.get_header(header::EXPECT).is_some_and(|v| v.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }

@@ -1,97 +1,75 @@
 //! Station 2, screen: what is refused before anything is read.
 //!
-//! It judges the method and the framing headers. Pingora has already refused what breaks HTTP itself.
+//! It judges the method and the framing, by `policy::framing`. Pingora has already refused what breaks HTTP itself. It
+//! never looks at what is asked for.
 
 use crate::domain::Denial;
-use bytes::Bytes;
-use http::{HeaderMap, Method, header};
-use pingora::http::RequestHeader;
+use crate::policy::framing::{self, Flaw, Head, Strictness, Treatment};
+use crate::telemetry::Metrics;
+use http::{HeaderMap, HeaderValue, Method, header};
+use pingora_proxy::Session;
 
-const BOTH: &str = "both Content-Length and Transfer-Encoding";
-
-/// Passes a request whose method and framing have one meaning. `raw` is the header block as it came.
-pub(super) fn screen(request: &RequestHeader, raw: impl FnOnce() -> Bytes) -> Result<(), Denial> {
+/// Passes a request whose method and framing have one meaning, or as much of one as `strictness` asks for.
+pub(super) fn screen(session: &mut Session, strictness: Strictness, metrics: &Metrics) -> Result<(), Denial> {
+    let request = session.req_header();
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         return Err(Denial::MethodNotAllowed);
     }
-    framing(&request.headers)?;
-    // Beside a Transfer-Encoding Pingora drops a Content-Length before we see it.
-    if request.headers.contains_key(header::TRANSFER_ENCODING) && states_length(&raw()) {
-        return Err(Denial::BadFraming { what: BOTH });
+    // A slice of what HTTP/1 has read, no copy. HTTP/2 has no lines that could end in two ways.
+    let raw = (!session.downstream_session.is_http2()).then(|| session.downstream_session.to_h1_raw());
+    let flaw = framing::flaw(&Head {
+        method: &request.method,
+        target: request.raw_path(),
+        version: request.version,
+        headers: &request.headers,
+        raw: raw.as_deref(),
+    });
+    if let Some(flaw) = flaw {
+        judge(session, flaw, strictness, metrics)?;
+    }
+    uncompressed(&session.req_header().headers)
+}
+
+/// Looks again once the body is there: HTTP/2 brings one without announcing it.
+pub(super) fn body(session: &mut Session, strictness: Strictness, metrics: &Metrics) -> Result<(), Denial> {
+    let announced =
+        session.get_header(header::CONTENT_LENGTH).is_some() || session.get_header(header::TRANSFER_ENCODING).is_some();
+    match framing::on_get(&session.req_header().method, true) {
+        Some(flaw) if !announced => judge(session, flaw, strictness, metrics),
+        _ => Ok(()),
+    }
+}
+
+fn judge(session: &mut Session, flaw: Flaw, strictness: Strictness, metrics: &Metrics) -> Result<(), Denial> {
+    let treatment = strictness.treat(flaw);
+    metrics.flawed(flaw, treatment);
+    if treatment != Treatment::Forward {
+        // Where this request ends is in doubt: what follows on the connection cannot be trusted.
+        session.downstream_session.set_keepalive(None);
+    }
+    if treatment == Treatment::Refuse {
+        return Err(Denial::BadFraming { what: flaw.what() });
+    }
+    if flaw == Flaw::LengthTwice {
+        unite_lengths(session);
     }
     Ok(())
 }
 
-/// A line of the header block is a Content-Length.
-fn states_length(raw: &[u8]) -> bool {
-    const NAME: &[u8] = b"content-length:";
-    raw.split(|byte| *byte == b'\n').any(|line| line.get(..NAME.len()).is_some_and(|n| n.eq_ignore_ascii_case(NAME)))
+/// Several equal lengths (Pingora has refused different ones) become one.
+fn unite_lengths(session: &mut Session) {
+    let first =
+        session.get_header(header::CONTENT_LENGTH).and_then(|value| value.as_bytes().split(|b| *b == b',').next());
+    let Some(one) = first.and_then(|text| HeaderValue::from_bytes(text.trim_ascii()).ok()) else { return };
+    // The name and the value are well-formed: it cannot fail.
+    let _inserted = session.req_header_mut().insert_header(header::CONTENT_LENGTH, one);
 }
 
-fn framing(headers: &HeaderMap) -> Result<(), Denial> {
-    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
-    if let Some(first) = lengths.next() {
-        if lengths.next().is_some() {
-            return Err(Denial::BadFraming { what: "more than one Content-Length" });
-        }
-        if first.is_empty() || !first.as_bytes().iter().all(u8::is_ascii_digit) {
-            return Err(Denial::BadFraming { what: "Content-Length is not one decimal number" });
-        }
-        if headers.contains_key(header::TRANSFER_ENCODING) {
-            return Err(Denial::BadFraming { what: BOTH });
-        }
-    }
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    if let Some(first) = codings.next()
-        && (codings.next().is_some() || !first.as_bytes().eq_ignore_ascii_case(b"chunked"))
-    {
-        return Err(Denial::BadFraming { what: "Transfer-Encoding other than `chunked`" });
-    }
+fn uncompressed(headers: &HeaderMap) -> Result<(), Denial> {
     match headers.get(header::CONTENT_ENCODING) {
         Some(coding) if !coding.as_bytes().eq_ignore_ascii_case(b"identity") => {
             Err(Denial::BadFraming { what: "a compressed request body (Content-Encoding); send it uncompressed" })
         }
         _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use http::{HeaderName, HeaderValue};
-
-    fn verdict(fields: &[(&'static str, &'static str)]) -> Result<(), Denial> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        framing(&headers)
-    }
-
-    #[test]
-    fn framing_with_two_meanings_is_refused() {
-        assert_eq!(verdict(&[]), Ok(()));
-        assert_eq!(verdict(&[("content-length", "12")]), Ok(()));
-        assert_eq!(verdict(&[("transfer-encoding", "chunked")]), Ok(()));
-        assert_eq!(verdict(&[("content-encoding", "identity")]), Ok(()));
-        for bad in [
-            &[("content-length", "1000,1000")][..],
-            &[("content-length", "+5")],
-            &[("content-length", "")],
-            &[("content-length", "5"), ("content-length", "5")],
-            &[("content-length", "5"), ("transfer-encoding", "chunked")],
-            &[("transfer-encoding", "chunked,chunked")],
-            &[("transfer-encoding", "gzip, chunked")],
-            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
-            &[("content-encoding", "gzip")],
-        ] {
-            assert!(matches!(verdict(bad), Err(Denial::BadFraming { .. })), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn a_length_is_found_in_the_raw_header() {
-        assert!(states_length(b"POST / HTTP/1.1\r\nhost: x\r\nContent-LENGTH: 7\r\n\r\n"));
-        assert!(!states_length(b"POST /content-length: HTTP/1.1\r\nx-content-length: 7\r\n\r\n"));
     }
 }

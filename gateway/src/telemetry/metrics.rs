@@ -7,6 +7,7 @@ use super::process;
 use super::table::Families;
 use crate::config::snapshot::Snapshot;
 use crate::domain::{BackendId, Cutoff, PoolName, Region, RouteName, RuleName};
+use crate::policy::framing::{Flaw, Treatment};
 use parking_lot::{Mutex, RwLock};
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TEXT_FORMAT, TextEncoder};
 use std::collections::{HashMap, HashSet};
@@ -157,6 +158,11 @@ impl Metrics {
         });
     }
 
+    /// The framing of a request had a flaw.
+    pub fn flawed(&self, flaw: Flaw, treatment: Treatment) {
+        self.families.framing_flaws.with_label_values(&[flaw.class().label(), flaw.label(), treatment.label()]).inc();
+    }
+
     /// We answered a request ourselves because no backend did; `code` is the stable code of the fault.
     pub fn faulted(&self, code: &'static str) {
         self.families.faults.with_label_values(&[code]).inc();
@@ -302,6 +308,7 @@ mod tests {
         metrics.denied("route_not_found");
         metrics.waf_found(&"chat-policy".into(), &"scanner".into(), "block", "prevent");
         metrics.faulted("no_backend");
+        metrics.flawed(Flaw::LengthTwice, Treatment::Refuse);
         metrics.looked_up(true);
         metrics.certificates(&[("edge".into(), "edge.pem".into(), 1_800_000_000)]);
         metrics.in_force(3);

@@ -51,6 +51,7 @@ pub(crate) mod tests {
                 keepalive_timeout: second,
                 connections: Connections::default(),
             },
+            framing: crate::policy::framing::Strictness::Strictest,
             headers: Headers { served_by: true, attempts: false, request_id_accepted: true },
             hops: crate::policy::hops::Hops::default(),
             access_log: AccessLog::Off,

@@ -177,6 +177,8 @@ table! {
         "Bytes of response bodies sent to clients.";
     denials: counter "tidegate_denials_total" ["code"]
         "Requests that the gateway refused, by code.";
+    framing_flaws: counter "tidegate_framing_flaws_total" ["class", "flaw", "treatment"]
+        "Requests whose framing could be read in two ways, by what became of them.";
     faults: counter "tidegate_faults_total" ["code"]
         "Requests that the gateway answered itself because no backend did, by code.";
     connections: counter "tidegate_connections_total" []

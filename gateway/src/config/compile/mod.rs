@@ -5,6 +5,7 @@ mod address;
 mod backend;
 mod connections;
 mod cors;
+mod framing;
 mod header;
 mod hops;
 mod network;
@@ -52,6 +53,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         admin,
         process,
         limits,
+        framing: framing::strictness(&file.framing),
         headers: process::headers(&file.headers),
         hops: hops::compile(file, report),
         access_log: process::access_log(&file.access_log, report),

@@ -5,6 +5,7 @@
 
 mod connections;
 mod cors;
+mod framing;
 mod hops;
 mod pool;
 mod process;
@@ -16,6 +17,7 @@ mod waf;
 
 pub(super) use connections::{Connections, ProxyProtocol};
 pub(super) use cors::Cors;
+pub(super) use framing::{Framing, Strictness};
 pub(super) use hops::TrustedHops;
 pub(super) use pool::{
     Auth, Backend, Coordinates, Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts,
@@ -66,6 +68,9 @@ pub(super) struct File {
     /// Ceilings of one request and of all together.
     #[serde(default)]
     pub(super) limits: Limits,
+    /// Requests whose framing could be read in two ways.
+    #[serde(default)]
+    pub(super) framing: Framing,
     /// Headers that the gateway adds for clients.
     #[serde(default)]
     pub(super) headers: Headers,

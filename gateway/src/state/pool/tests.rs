@@ -125,6 +125,7 @@ fn snapshot(pool: Pool) -> Arc<Snapshot> {
             keepalive_timeout: SECOND,
             connections: Connections::default(),
         },
+        framing: crate::policy::framing::Strictness::Strictest,
         headers: Headers { served_by: true, attempts: true, request_id_accepted: true },
         hops: crate::policy::hops::Hops::default(),
         access_log: AccessLog::Off,
