@@ -5,12 +5,13 @@
 
 pub mod admin;
 mod crew;
+mod pressure;
 pub mod probe;
 pub mod reload;
 pub mod resolve;
 
 use crate::config::snapshot::Address;
-use crate::state::{BodyMemory, Fleet, Registry};
+use crate::state::{BodyMemory, Fleet, Floor, Registry};
 use crate::telemetry::{AccessLog, Metrics};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -40,6 +41,8 @@ pub struct Shared {
     pub access_log: AccessLog,
     /// Request bodies held; its ceiling follows the configuration.
     pub memory: BodyMemory,
+    /// How busy the process is; it is told how short memory is.
+    pub floor: Floor,
     /// The listeners accept connections; until then `/readyz` says 503.
     pub listening: Arc<AtomicBool>,
     /// The process is shutting down: `/readyz` says 503.
@@ -76,6 +79,7 @@ impl BackgroundService for Work {
         ready.notify_ready();
         tokio::select! {
             () = announce(shared) => {}
+            () = pressure::keep(shared) => {}
             () = resolve::keep(shared, self.reload.generations()) => {}
             () = probe::keep(shared, self.reload.generations()) => {}
             () = self.reload.keep(hangups) => {}

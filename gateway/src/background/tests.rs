@@ -57,6 +57,7 @@ pub(super) fn shared(site: &Site<'_>) -> Shared {
     let memory = BodyMemory::new(snapshot.limits.body_memory_max);
     let fleet = registry.bind(Arc::new(snapshot));
     Shared {
+        floor: Floor::default(),
         fleets: Arc::new(ArcSwap::new(fleet)),
         registry,
         metrics,

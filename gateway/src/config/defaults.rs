@@ -58,6 +58,36 @@ pub(super) const CLIENT_WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Connections move on now and then: to other gateways behind one name, and to fresh memory.
 pub(super) const REQUESTS_MAX: u32 = 1000;
 
+/// Streams of one HTTP/2 connection: what browsers and SDK pools use at most, and what RFC 9113 asks for at least.
+pub(super) const HTTP2_STREAMS_MAX: u32 = 100;
+/// Decoded header list: as large as the header block of HTTP/1.
+pub(super) const HTTP2_HEADER_LIST_MAX: u64 = 64 * KIB;
+/// Streams reset before we have looked at them: an honest client cancels a few at a time.
+pub(super) const HTTP2_RESETS_PENDING_MAX: u32 = 20;
+/// Mistakes of a client that cost us a reset each: an honest one makes none.
+pub(super) const HTTP2_RESETS_FORCED_MAX: u32 = 100;
+/// HTTP/2's own 64 KiB would cap an upload at 1.3 MB/s over 50 ms.
+pub(super) const HTTP2_STREAM_WINDOW: u64 = MIB;
+/// Four streams that upload at full speed.
+pub(super) const HTTP2_CONNECTION_WINDOW: u64 = 4 * MIB;
+/// A client that takes no byte of an answer for this long is gone.
+pub(super) const HTTP2_STALLED_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Requests in flight: twice as many as connections that one process keeps well.
+pub(super) const IN_FLIGHT_MAX: u32 = 20_000;
+/// Requests that wait: more would wait longer than they may.
+pub(super) const QUEUE_MAX: u32 = 128;
+/// Longest wait: a burst passes within it, and a client hardly notices.
+pub(super) const QUEUE_TIMEOUT: Duration = Duration::from_millis(250);
+/// Batch leaves the last fifth to those who wait for their answers, in percent.
+pub(super) const BATCH_SHARE_PERCENT: f64 = 80.0;
+/// Value of the header that means batch.
+pub(super) const BATCH_VALUE: &str = "batch";
+/// Memory: from here on we keep less, in percent of the ceiling.
+pub(super) const MEMORY_SHRINK_PERCENT: f64 = 85.0;
+/// Memory: from here on we take nothing new, in percent of the ceiling; what runs needs the rest.
+pub(super) const MEMORY_REFUSE_PERCENT: f64 = 95.0;
+
 /// `X-Served-By` is on: it holds names, no addresses, and answers the first question of every incident.
 pub(super) const SERVED_BY: bool = true;
 /// The attempts trail is off: it tells clients about regions that failed.

@@ -2,9 +2,13 @@
 
 mod address;
 mod connections;
+mod http2;
+mod overload;
 
 pub use address::Address;
 pub use connections::Connections;
+pub use http2::Http2;
+pub use overload::Overload;
 
 use crate::domain::{BackendId, DeploymentName, ListenerName, NetworkSet, PoolName, Region, RouteName};
 use crate::policy::cors::Cors;
@@ -40,6 +44,10 @@ pub struct Snapshot {
     pub process: Process,
     /// Ceilings of a request.
     pub limits: Limits,
+    /// Limits of a client's HTTP/2 connection.
+    pub http2: Http2,
+    /// What the process does when it is asked for more than it can carry.
+    pub overload: Overload,
     /// How strictly ambiguous framing is treated.
     pub framing: framing::Strictness,
     /// Headers that we add.

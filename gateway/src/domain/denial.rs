@@ -90,6 +90,11 @@ pub enum Denial {
         /// When the window ends.
         retry_after: Duration,
     },
+    /// The process is at its ceiling of requests or memory.
+    Shed {
+        /// When to come back.
+        retry_after: Duration,
+    },
     /// The gateway holds as many body bytes as it may.
     Overloaded {
         /// When to come back.

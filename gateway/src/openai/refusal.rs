@@ -96,6 +96,12 @@ impl From<&Denial> for Refusal {
                 should_retry: Some(*retry_after <= SOON),
                 ..no(429, "rate_limit_exceeded", "Too many requests. Come back when the window has ended.")
             },
+            Denial::Shed { retry_after } => Self {
+                kind: SERVER,
+                retry_after: Some(*retry_after),
+                should_retry: Some(true),
+                ..no(503, "shed", "The gateway is at its limit. Try again shortly.")
+            },
             Denial::Overloaded { retry_after } => Self {
                 kind: SERVER,
                 retry_after: Some(*retry_after),
@@ -230,6 +236,7 @@ mod tests {
             (Denial::LoopDetected, 508, "loop_detected", false),
             (Denial::Blocked { status: 406, body: None }, 406, "request_blocked", false),
             (Denial::Overloaded { retry_after: seconds(1) }, 503, "overloaded", true),
+            (Denial::Shed { retry_after: seconds(1) }, 503, "shed", true),
         ] {
             let refusal = Refusal::from(&denial);
             let kind = if status >= 500 { SERVER } else { REQUEST };

@@ -1,6 +1,7 @@
 //! The context of one request. It grows by whole stages, each a struct complete at birth.
 
 use super::live::Live;
+use super::overload::Begun;
 use super::replay::Desk;
 use crate::domain::{ClientCertificate, Denial, Fault, Moment, Outcome};
 use crate::openai::facts::Facts;
@@ -20,6 +21,8 @@ use std::time::Duration;
 pub struct RequestContext {
     /// Pinned at birth: one request, one configuration.
     pub(super) arrival: Arrival,
+    /// Its place among the requests in flight.
+    pub(super) begun: Option<Begun>,
     /// After `accept`.
     pub(super) envelope: Option<Envelope>,
     /// After the rules engine, where there are rules.
@@ -208,6 +211,7 @@ impl RequestContext {
     pub(super) fn new(at: Moment, live: Arc<Live>, presence: Presence) -> Self {
         Self {
             arrival: Arrival { at, live, _presence: presence },
+            begun: None,
             envelope: None,
             ruled: None,
             screened: None,

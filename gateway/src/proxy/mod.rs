@@ -31,6 +31,7 @@ mod header;
 mod hold;
 mod hops;
 mod live;
+mod overload;
 mod read;
 mod redirect;
 mod refuse;
@@ -47,6 +48,7 @@ pub use closing::Closing;
 pub use context::RequestContext;
 pub use hops::Via;
 pub use live::Live;
+pub use overload::Doorman;
 
 use crate::config::snapshot::Address;
 use crate::domain::{Denial, Outcome};
@@ -78,6 +80,8 @@ pub struct Gateway {
     pub access_log: AccessLog,
     /// Request bodies held by the process.
     pub memory: BodyMemory,
+    /// Who may begin near the process's ceilings.
+    pub doorman: Doorman,
     /// Requests and streams in flight, for draining.
     pub gauges: Gauges,
     /// The listeners' addresses and names, for the access log.
@@ -146,12 +150,17 @@ impl Gateway {
         if !self.redirecting.is_empty() && redirect::applies(&self.redirecting, session.server_addr()) {
             return Err(Verdict::from(redirect::reply(session.req_header())?).into());
         }
+        if envelope.http2 {
+            // A client that gives no window holds its stream and its backend no longer than this.
+            session.downstream_session.set_write_timeout(Some(snapshot.http2.stalled_timeout));
+        }
         screen::screen(session, snapshot.framing, &self.metrics)?;
         let bench = Bench { envelope, live: &live, now: ctx.arrival.at };
         firewall::begin(session.req_header(), bench, &mut ctx.screened)?;
         if let Some(verdict) = cors::preflight(session.req_header(), &live) {
             return Err(verdict.into());
         }
+        ctx.begun = Some(self.doorman.admit(session, &snapshot.overload, &self.metrics).await?);
         authenticate::authenticate(session.req_header_mut(), envelope.upgrade);
         if !envelope.upgrade && session.downstream_session.is_upgrade_req() {
             // Not an upgrade of ours to make: the request is answered as it is.
@@ -173,6 +182,7 @@ impl Gateway {
             routed.pool = pool;
         }
         firewall::routed(session.req_header(), bench, (routed.route, &body.0), &mut ctx.screened)?;
+        self.doorman.again(routed.route, &snapshot.overload, &self.metrics)?;
         let arrival = (ctx.arrival.at, &*live);
         ctx.admission =
             Some(admit::admit(&mut session.downstream_session, arrival, envelope, routed, body, &self.closing));

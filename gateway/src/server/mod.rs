@@ -5,16 +5,16 @@ pub mod tls;
 
 use crate::background;
 use crate::background::reload::{self, Reload};
-use crate::config::snapshot::{Address, Listener, Process, Snapshot};
+use crate::config::snapshot::{Address, Http2, Listener, Process, Snapshot};
 use crate::proxy::guard::{Door, Guard};
-use crate::proxy::{Closing, Gateway, Live, Via};
+use crate::proxy::{Closing, Doorman, Gateway, Live, Via};
 use crate::state::{BodyMemory, Connections, Fleet, Gauges, Registry};
 use crate::telemetry::{AccessLog, Metrics};
 use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
 use pingora::listeners::ListenerConfig;
 use pingora::listeners::tls::TlsSettings;
-use pingora::protocols::http::v2::server::default_h2_options;
+use pingora::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora::protocols::l4::stream::L4BufferSettings;
 use pingora::server::configuration::{Opt, ServerConf};
 use pingora::server::{RunArgs, Server};
@@ -69,9 +69,6 @@ const PINGORA_RETRIES_MAX: usize = 256;
 /// Bytes read and written per system call on a client's connection. The write buffer holds the header and a usual answer,
 /// so that both leave in one call; Pingora's own 1460 bytes split them.
 const CLIENT_BUFFERS: (usize, usize) = (16 * 1024, 8 * 1024);
-/// HTTP/2 windows of a client: 65 535 bytes would cap an upload at 1.3 MB/s over 50 ms.
-const HTTP2_STREAM_WINDOW: u32 = 1 << 20;
-const HTTP2_CONNECTION_WINDOW: u32 = 4 << 20;
 
 /// How the process was started.
 #[derive(Clone, Debug)]
@@ -140,6 +137,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     access_log: AccessLog,
     memory: BodyMemory,
+    doorman: Doorman,
     gauges: Gauges,
     connections: Connections,
     certificates: Arc<Certificates>,
@@ -171,6 +169,7 @@ impl Parts {
             metrics,
             access_log,
             memory,
+            doorman: Doorman::default(),
             gauges: Gauges::default(),
             connections: Connections::default(),
             certificates,
@@ -193,6 +192,7 @@ impl Parts {
             metrics: Arc::clone(&self.metrics),
             access_log: self.access_log.clone(),
             memory: self.memory.clone(),
+            doorman: self.doorman.clone(),
             gauges: self.gauges.clone(),
             listeners: snapshot.listeners.iter().map(|l| (l.address.clone(), l.name.to_string())).collect(),
             via: self.via.clone(),
@@ -204,9 +204,7 @@ impl Parts {
         options.h2c = h2c;
         options.h2_idle_timeout = Some(snapshot.limits.keepalive_timeout);
         proxy.server_options = Some(options);
-        let mut h2 = default_h2_options();
-        h2.initial_window_size(HTTP2_STREAM_WINDOW).initial_connection_window_size(HTTP2_CONNECTION_WINDOW);
-        proxy.h2_options = Some(h2);
+        proxy.h2_options = Some(h2_options(&snapshot.http2));
         let guard = Guard {
             inner: Arc::new(proxy),
             doors: listeners.iter().map(|one| self.door(one)).collect(),
@@ -243,6 +241,7 @@ impl Parts {
             metrics: Arc::clone(&self.metrics),
             access_log: self.access_log.clone(),
             memory: self.memory.clone(),
+            floor: self.doorman.floor().clone(),
             listening: Arc::default(),
             draining: Arc::clone(&self.draining),
         };
@@ -300,6 +299,20 @@ fn server_conf(process: &Process) -> ServerConf {
         work_stealing: true,
         ..ServerConf::default()
     }
+}
+
+/// Limits of a client's HTTP/2 connection. CONTINUATION frames, empty DATA frames and small ones are bounded by the library
+/// itself, from these sizes.
+fn h2_options(limits: &Http2) -> H2Options {
+    let mut options = default_h2_options();
+    options
+        .max_concurrent_streams(limits.streams_max)
+        .max_header_list_size(limits.header_list_max)
+        .max_pending_accept_reset_streams(limits.resets_pending_max)
+        .max_local_error_reset_streams(Some(limits.resets_forced_max))
+        .initial_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window);
+    options
 }
 
 /// Pingora panics in a thread of its own when an address is taken; we say it in one sentence instead. A Unix socket on

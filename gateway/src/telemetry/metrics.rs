@@ -8,6 +8,7 @@ use super::table::Families;
 use crate::config::snapshot::Snapshot;
 use crate::domain::{BackendId, Cutoff, PoolName, Region, RouteName, RuleName};
 use crate::policy::framing::{Flaw, Treatment};
+use crate::policy::overload::{Class, Reason};
 use parking_lot::{Mutex, RwLock};
 use prometheus::{Encoder, IntCounter, IntGauge, Registry, TEXT_FORMAT, TextEncoder};
 use std::collections::{HashMap, HashSet};
@@ -37,6 +38,10 @@ pub struct Metrics {
     findings: Table<FindingLabels, IntCounter>,
     /// Bytes of request bodies held in memory.
     pub body_memory: IntGauge,
+    /// Requests that wait for their turn.
+    pub waiting: IntGauge,
+    /// How short memory is: 0, 1 or 2.
+    pub memory_pressure: IntGauge,
     /// 1 while the process is shutting down.
     pub draining: IntGauge,
     /// Lines written to the access log.
@@ -71,6 +76,8 @@ impl Metrics {
             connections: families.connections.with_label_values(BARE),
             connections_open: families.connections_open.with_label_values(BARE),
             body_memory: families.body_memory.with_label_values(BARE),
+            waiting: families.waiting.with_label_values(BARE),
+            memory_pressure: families.memory_pressure.with_label_values(BARE),
             draining: families.draining.with_label_values(BARE),
             access_log_lines: families.access_log_lines.with_label_values(BARE),
             access_log_dropped: families.access_log_dropped.with_label_values(BARE),
@@ -156,6 +163,11 @@ impl Metrics {
             }
             kept
         });
+    }
+
+    /// A request was refused because the process was at a ceiling.
+    pub fn shed(&self, class: Class, reason: Reason) {
+        self.families.shed.with_label_values(&[class.label(), reason.label()]).inc();
     }
 
     /// The framing of a request had a flaw.
@@ -308,6 +320,7 @@ mod tests {
         metrics.denied("route_not_found");
         metrics.waf_found(&"chat-policy".into(), &"scanner".into(), "block", "prevent");
         metrics.faulted("no_backend");
+        metrics.shed(Class::Batch, Reason::InFlight);
         metrics.flawed(Flaw::LengthTwice, Treatment::Refuse);
         metrics.looked_up(true);
         metrics.certificates(&[("edge".into(), "edge.pem".into(), 1_800_000_000)]);

@@ -19,7 +19,7 @@ pub use metrics::Metrics;
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use crate::config::snapshot::{AccessLog, Connections, Dns, Headers, Limits, Process, Snapshot};
+    use crate::config::snapshot::{AccessLog, Connections, Dns, Headers, Http2, Limits, Overload, Process, Snapshot};
     use std::time::Duration;
 
     /// A snapshot without listener, pool or route.
@@ -50,6 +50,26 @@ pub(crate) mod tests {
                 body_rate_window: second,
                 keepalive_timeout: second,
                 connections: Connections::default(),
+            },
+            http2: Http2 {
+                streams_max: 1,
+                header_list_max: 1,
+                resets_pending_max: 1,
+                resets_forced_max: 1,
+                stream_window: 1,
+                connection_window: 1,
+                stalled_timeout: second,
+            },
+            overload: Overload {
+                ceilings: crate::policy::overload::Ceilings {
+                    in_flight_max: 1,
+                    batch_max: 1,
+                    queue_max: 1,
+                    queue_timeout: second,
+                    memory: None,
+                },
+                batch_header: None,
+                batch_routes: Vec::new(),
             },
             framing: crate::policy::framing::Strictness::Strictest,
             headers: Headers { served_by: true, attempts: false, request_id_accepted: true },

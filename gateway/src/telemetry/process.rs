@@ -36,6 +36,13 @@ pub fn read() -> Reading {
     }
 }
 
+/// Resident memory alone, bytes.
+#[must_use]
+pub fn resident() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    field(&status, "VmRSS:").map(|kib| kib.saturating_mul(1024))
+}
+
 /// The number that follows `key` at the start of a line.
 fn field(text: &str, key: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(key))?;

@@ -177,6 +177,12 @@ table! {
         "Bytes of response bodies sent to clients.";
     denials: counter "tidegate_denials_total" ["code"]
         "Requests that the gateway refused, by code.";
+    shed: counter "tidegate_shed_total" ["class", "reason"]
+        "Requests refused because the process was at a ceiling, by class and reason.";
+    waiting: gauge "tidegate_requests_waiting" []
+        "Requests that wait for their turn because the process is at its ceiling.";
+    memory_pressure: gauge "tidegate_memory_pressure" []
+        "0 while resident memory is below its ceilings, 1 while the process shrinks, 2 while it takes nothing new.";
     framing_flaws: counter "tidegate_framing_flaws_total" ["class", "flaw", "treatment"]
         "Requests whose framing could be read in two ways, by what became of them.";
     faults: counter "tidegate_faults_total" ["code"]

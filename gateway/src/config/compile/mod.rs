@@ -3,6 +3,7 @@
 
 mod address;
 mod backend;
+mod ceilings;
 mod connections;
 mod cors;
 mod framing;
@@ -45,6 +46,8 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     let waf = waf::compile(file, report);
     let routes = route::compile(file, (cors.as_ref(), waf.as_ref()), report);
     let rules = rules::compile(file, routes.as_deref().unwrap_or_default(), report);
+    let overload = ceilings::overload(&file.overload, routes.as_deref(), report);
+    let http2 = ceilings::http2(&file.http2, report);
     Some(Snapshot {
         generation: 0,
         digest,
@@ -53,6 +56,8 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         admin,
         process,
         limits,
+        http2,
+        overload,
         framing: framing::strictness(&file.framing),
         headers: process::headers(&file.headers),
         hops: hops::compile(file, report),

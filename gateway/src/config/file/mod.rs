@@ -7,6 +7,8 @@ mod connections;
 mod cors;
 mod framing;
 mod hops;
+mod http2;
+mod overload;
 mod pool;
 mod process;
 mod route;
@@ -19,6 +21,8 @@ pub(super) use connections::{Connections, ProxyProtocol};
 pub(super) use cors::Cors;
 pub(super) use framing::{Framing, Strictness};
 pub(super) use hops::TrustedHops;
+pub(super) use http2::Http2;
+pub(super) use overload::{BatchHeader, Memory, Overload};
 pub(super) use pool::{
     Auth, Backend, Coordinates, Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts,
 };
@@ -68,6 +72,12 @@ pub(super) struct File {
     /// Ceilings of one request and of all together.
     #[serde(default)]
     pub(super) limits: Limits,
+    /// Limits of a client's HTTP/2 connection; all but `stalled_timeout` need a restart.
+    #[serde(default)]
+    pub(super) http2: Http2,
+    /// What the process does when it is asked for more than it can carry.
+    #[serde(default)]
+    pub(super) overload: Overload,
     /// Requests whose framing could be read in two ways.
     #[serde(default)]
     pub(super) framing: Framing,

@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::config::snapshot::{
-    AccessLog, Auth, Backend, BackendTls, BaseUrl, Connections, Dns, Headers, Limits, Pool, Probe, ProbeKind, Process,
-    Snapshot, Timeouts,
+    AccessLog, Auth, Backend, BackendTls, BaseUrl, Connections, Dns, Headers, Http2, Limits, Overload, Pool, Probe,
+    ProbeKind, Process, Snapshot, Timeouts,
 };
 use crate::domain::{BackendId, BackendName, Outcome, Region};
 use crate::policy::eject::Ejection;
@@ -124,6 +124,26 @@ fn snapshot(pool: Pool) -> Arc<Snapshot> {
             body_rate_window: SECOND,
             keepalive_timeout: SECOND,
             connections: Connections::default(),
+        },
+        http2: Http2 {
+            streams_max: 1,
+            header_list_max: 1,
+            resets_pending_max: 1,
+            resets_forced_max: 1,
+            stream_window: 1,
+            connection_window: 1,
+            stalled_timeout: SECOND,
+        },
+        overload: Overload {
+            ceilings: crate::policy::overload::Ceilings {
+                in_flight_max: 1,
+                batch_max: 1,
+                queue_max: 1,
+                queue_timeout: SECOND,
+                memory: None,
+            },
+            batch_header: None,
+            batch_routes: Vec::new(),
         },
         framing: crate::policy::framing::Strictness::Strictest,
         headers: Headers { served_by: true, attempts: true, request_id_accepted: true },
