@@ -17,7 +17,7 @@ use tidegate::policy::screen::custom::{Action, Condition, Key, RateLimit, Rule, 
 use tidegate::policy::screen::finding::{Findings, Mode, Ruling, THRESHOLD};
 use tidegate::policy::screen::matching::{Matcher, Operator};
 use tidegate::policy::screen::protection::Protection;
-use tidegate::policy::screen::ruleset::{Limiter, Policy, Screening};
+use tidegate::policy::screen::ruleset::{Limiter, Policy, Screening, Source};
 use tidegate::policy::screen::transform::Transform;
 use tidegate::policy::screen::view::{Place, View};
 
@@ -77,7 +77,7 @@ fn envelope(policy: &Policy, view: &View<'_>) -> Option<Ruling> {
 
 fn judged(protection: &Protection, body: &[u8]) -> usize {
     let mut findings = Findings::default();
-    assert!(protection.judge_body(Some(b"application/json"), body, &mut findings).is_none());
+    assert!(protection.inspect_body(Some(b"application/json"), body, &mut findings).is_none());
     findings.kept().len()
 }
 

@@ -27,6 +27,7 @@ mod hops;
 mod http2_abuse;
 mod misconfigured;
 mod overload;
+mod protection;
 mod proxy_protocol;
 mod rules;
 mod selection;

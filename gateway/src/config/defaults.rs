@@ -237,5 +237,22 @@ pub(super) const WAF_RULE_ENABLED: bool = true;
 /// Front Door's shorter window.
 pub(super) const WAF_RATE_MINUTES: u32 = 1;
 
+/// What inference requests are sent as: JSON, and forms with files.
+pub(super) const MEDIA_TYPES: [&str; 2] = ["application/json", "multipart/form-data"];
+/// Deepest nesting of a body: tool schemas reach about 20.
+pub(super) const DEPTH_MAX: u32 = 64;
+/// Most keys of a body: a long chat with tools has some thousands.
+pub(super) const KEYS_MAX: u32 = 50_000;
+/// Longest `model`: Azure's deployment names have at most 64 bytes, fine-tuned models more.
+pub(super) const MODEL_LENGTH_MAX: u32 = 128;
+/// Most `messages`: more than any context holds usefully.
+pub(super) const MESSAGES_MAX: u32 = 4096;
+/// Most entries of `input`: embeddings take 2048 texts, or the 8192 tokens of one.
+pub(super) const INPUT_MAX: u32 = 8192;
+/// Largest `n`: each answer costs as much as a request.
+pub(super) const N_MAX: u32 = 8;
+/// Largest ceiling of tokens: above every model's, below a slip of the finger.
+pub(super) const MAX_TOKENS_MAX: u32 = 1_000_000;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;

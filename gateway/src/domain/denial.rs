@@ -85,6 +85,16 @@ pub enum Denial {
         /// The policy's body; the usual error where there is none.
         body: Option<Arc<str>>,
     },
+    /// The body of an inference request has a shape that the policy does not take.
+    BodyRefused {
+        /// What is wrong, for the message; never the body's text.
+        what: String,
+    },
+    /// The media type of the body is none that the policy takes.
+    MediaTypeRefused {
+        /// What is wrong, for the message.
+        what: String,
+    },
     /// A rate limit of the web application firewall is reached.
     RateLimited {
         /// When the window ends.

@@ -90,24 +90,24 @@ impl From<&Denial> for Refusal {
             Denial::Blocked { status, body } => {
                 Self { page: body.clone(), ..no(*status, "request_blocked", "The request is blocked.") }
             }
+            Denial::BodyRefused { what } => no(400, "body_refused", &format!("The request body is refused: {what}.")),
+            Denial::MediaTypeRefused { what } => {
+                no(415, "unsupported_media_type", &format!("The request is refused: {what}."))
+            }
             Denial::RateLimited { retry_after } => Self {
                 kind: RATE,
                 retry_after: Some(*retry_after),
                 should_retry: Some(*retry_after <= SOON),
                 ..no(429, "rate_limit_exceeded", "Too many requests. Come back when the window has ended.")
             },
-            Denial::Shed { retry_after } => Self {
-                kind: SERVER,
-                retry_after: Some(*retry_after),
-                should_retry: Some(true),
-                ..no(503, "shed", "The gateway is at its limit. Try again shortly.")
-            },
-            Denial::Overloaded { retry_after } => Self {
-                kind: SERVER,
-                retry_after: Some(*retry_after),
-                should_retry: Some(true),
-                ..no(503, "overloaded", "The gateway is at its limit of request bodies. Try again shortly.")
-            },
+            Denial::Shed { retry_after } => {
+                Self::full(*retry_after, "shed", "The gateway is at its limit. Try again shortly.")
+            }
+            Denial::Overloaded { retry_after } => Self::full(
+                *retry_after,
+                "overloaded",
+                "The gateway is at its limit of request bodies. Try again shortly.",
+            ),
         }
     }
 }
@@ -154,6 +154,12 @@ impl Refusal {
             should_retry: Some(false),
             page: None,
         }
+    }
+
+    /// We are at a limit of ours, and soon below it.
+    fn full(retry_after: Duration, code: &'static str, message: &str) -> Self {
+        let denied = Self::denied(503, code, message.to_owned());
+        Self { kind: SERVER, retry_after: Some(retry_after), should_retry: Some(true), ..denied }
     }
 
     /// Every attempt is used up: only a backend that is soon back makes another try worth its load.
@@ -235,6 +241,8 @@ mod tests {
             (Denial::NotFromFrontDoor, 403, "front_door_required", false),
             (Denial::LoopDetected, 508, "loop_detected", false),
             (Denial::Blocked { status: 406, body: None }, 406, "request_blocked", false),
+            (Denial::BodyRefused { what: "x".to_owned() }, 400, "body_refused", false),
+            (Denial::MediaTypeRefused { what: "x".to_owned() }, 415, "unsupported_media_type", false),
             (Denial::Overloaded { retry_after: seconds(1) }, 503, "overloaded", true),
             (Denial::Shed { retry_after: seconds(1) }, 503, "shed", true),
         ] {

@@ -9,14 +9,15 @@ use super::live::Live;
 use super::route::host_of;
 use crate::config::snapshot::Waf;
 use crate::domain::{Denial, Moment};
-use crate::openai::operation;
+use crate::openai::operation::{self, Operation};
 use crate::policy::route;
+use crate::policy::screen::body::Refused;
 use crate::policy::screen::custom::{Key, RateLimit};
 use crate::policy::screen::finding::Ruling;
 use crate::policy::screen::ruleset::{Limiter, Policy, Screening};
 use crate::policy::screen::view::{Place, View};
 use crate::state::Rates;
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, Method, StatusCode, header};
 use pingora::http::RequestHeader;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -82,6 +83,24 @@ pub(super) fn routed(
             read(request, bench, body, slot)
         }
         _ => Ok(()),
+    }
+}
+
+/// Judges the shape of an inference request's body, of which `operation` is the call.
+pub(super) fn shape(
+    request: &RequestHeader,
+    (operation, body): (Operation, &[u8]),
+    slot: &mut Option<Box<Screened>>,
+) -> Result<(), Verdict> {
+    let Some(screened) = slot.as_deref_mut() else { return Ok(()) };
+    if request.method != Method::POST || !operation.model_in_body() {
+        return Ok(());
+    }
+    let kind = request.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+    match screened.policy.shape(kind, body, &mut screened.screening) {
+        None => Ok(()),
+        Some(Refused { media_type: true, what, .. }) => Err(Denial::MediaTypeRefused { what }.into()),
+        Some(Refused { what, .. }) => Err(Denial::BodyRefused { what }.into()),
     }
 }
 

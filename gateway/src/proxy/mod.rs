@@ -182,6 +182,7 @@ impl Gateway {
             routed.pool = pool;
         }
         firewall::routed(session.req_header(), bench, (routed.route, &body.0), &mut ctx.screened)?;
+        firewall::shape(session.req_header(), (routed.operation, &body.0), &mut ctx.screened)?;
         self.doorman.again(routed.route, &snapshot.overload, &self.metrics)?;
         let arrival = (ctx.arrival.at, &*live);
         ctx.admission =

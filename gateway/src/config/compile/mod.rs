@@ -13,6 +13,7 @@ mod network;
 mod pool;
 mod probe;
 mod process;
+mod protection;
 mod route;
 mod rules;
 mod secret;

@@ -3,13 +3,14 @@
 mod rule;
 mod set;
 
-use super::{name, size, unique};
+use super::{name, protection, size, unique};
 use crate::config::file::{self, WafMode};
 use crate::config::report::{Report, suggestion};
 use crate::config::snapshot::{Databases, Waf};
 use crate::domain::RouteName;
+use crate::policy::screen::builtin::Library;
 use crate::policy::screen::finding::Mode;
-use crate::policy::screen::ruleset::Policy;
+use crate::policy::screen::ruleset::{Policy, Source};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -31,7 +32,11 @@ pub(super) fn compile(file: &file::File, report: &mut Report<'_>) -> Option<Waf>
     unique(typed.ip_sets.iter().map(|one| one.name.as_str()), "waf.ip_sets", "sets", report);
     let sets = set::compile(&typed.ip_sets, report);
     let databases = typed.databases.as_ref().and_then(|typed| databases(typed, report));
-    let lore = rule::Lore { sets: &sets, databases: typed.databases.as_ref() };
+    let Some(library) = Library::new() else {
+        report.problem("waf", "the built-in rules do not compile", None);
+        return None;
+    };
+    let lore = rule::Lore { sets: &sets, databases: typed.databases.as_ref(), library: &library };
     let policies: Vec<(String, Option<Arc<Policy>>)> = (typed.policies.iter().enumerate())
         .map(|(index, one)| (one.name.clone(), policy(one, &format!("waf.policies[{index}]"), &lore, report)))
         .collect();
@@ -95,6 +100,7 @@ fn policy(typed: &file::WafPolicy, path: &str, lore: &rule::Lore<'_>, report: &m
         size(typed.body_inspection_max, 1, 16 * 1024 * 1024, &format!("{path}.body_inspection_max"), report);
     let mode = mode(typed.mode);
     let rules = rule::compile(typed, mode, path, lore, report);
+    let protection = protection::compile((&typed.builtin, &typed.body), mode, lore.library, path, report);
     checked.filter(|_| mode != Mode::Off)?;
     Some(Arc::new(Policy {
         name: typed.name.as_str().into(),
@@ -105,7 +111,7 @@ fn policy(typed: &file::WafPolicy, path: &str, lore: &rule::Lore<'_>, report: &m
         redirect_url: typed.redirect_url.as_deref().map(Into::into),
         body_size_max: usize::try_from(body_size_max).unwrap_or(usize::MAX),
         rules,
-        sources: Vec::new(),
+        sources: protection.map(|one| Arc::new(one) as Arc<dyn Source>).into_iter().collect(),
     }))
 }
 

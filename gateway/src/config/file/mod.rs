@@ -11,6 +11,7 @@ mod http2;
 mod overload;
 mod pool;
 mod process;
+mod protection;
 mod route;
 mod rules;
 mod tls;
@@ -27,6 +28,9 @@ pub(super) use pool::{
     Auth, Backend, Coordinates, Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts,
 };
 pub(super) use process::{AccessLog, Admin, Dns, Headers, Limits, Listener, Process};
+pub(super) use protection::{
+    BodyShape, Builtin, Exclusion, ExclusionOperator, ExclusionVariable, RuleMode, UnknownKeys,
+};
 pub(super) use route::{Match, Route};
 pub(super) use rules::{
     Action, Condition, HeaderField, Operator, Protocol, Redirect, Rewrite, Rule, Transform, Variable,

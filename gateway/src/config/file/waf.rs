@@ -1,6 +1,7 @@
 //! The part of the file about the web application firewall. Names of variables, operators and transforms are Front Door's.
 
-use super::values::Size;
+use super::protection::{BodyShape, Builtin};
+use super::values::{Size, Switch};
 use crate::config::defaults;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,12 @@ pub(in crate::config) struct WafPolicy {
     #[serde(default)]
     #[schemars(length(max = 200))]
     pub(in crate::config) rules: Vec<WafRule>,
+    /// Built-in rules for line, query, cookies and headers, or `off`; default: on.
+    #[serde(default)]
+    pub(in crate::config) builtin: Switch<Builtin>,
+    /// Shape that the bodies of inference requests must have, or `off`; default: on.
+    #[serde(default)]
+    pub(in crate::config) body: Switch<BodyShape>,
 }
 
 const fn threshold() -> u32 {

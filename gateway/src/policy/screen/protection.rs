@@ -18,20 +18,16 @@ pub struct Protection {
     pub body: Option<BodyPolicy>,
 }
 
-impl Protection {
-    /// Adds what the body of an inference request breaks to `findings`; why it is refused, where it is.
-    #[must_use]
-    pub fn judge_body(&self, content_type: Option<&[u8]>, body: &[u8], findings: &mut Findings) -> Option<Refused> {
-        self.body.as_ref()?.judge(content_type, body, &self.builtin, findings)
-    }
-}
-
 impl Source for Protection {
     /// The modes of the rules were settled under the policy's when they were compiled.
     fn inspect(&self, view: &View<'_>, _mode: Mode, findings: &mut Findings) {
         if self.line {
             self.builtin.judge(view, findings);
         }
+    }
+
+    fn inspect_body(&self, kind: Option<&[u8]>, body: &[u8], findings: &mut Findings) -> Option<Refused> {
+        self.body.as_ref()?.judge(kind, body, &self.builtin, findings)
     }
 
     fn rules(&self) -> Vec<Arc<str>> {

@@ -2,6 +2,7 @@
 //!
 //! It never counts or reads a clock: a [`Limiter`] does.
 
+use super::body::Refused;
 use super::custom::{Action, Key, Match, RateLimit, Rule};
 use super::finding::{ANOMALY_RULE, Deed, Finding, Findings, Mode, Ruling};
 use super::view::View;
@@ -40,6 +41,11 @@ pub trait Source: Debug + Send + Sync {
     /// Adds what it finds in the envelope, with `mode` as the policy's.
     fn inspect(&self, view: &View<'_>, mode: Mode, findings: &mut Findings);
 
+    /// Adds what it finds in the body of an inference request; why that is refused, where it is.
+    fn inspect_body(&self, _kind: Option<&[u8]>, _body: &[u8], _findings: &mut Findings) -> Option<Refused> {
+        None
+    }
+
     /// The ids that its findings may carry: the closed set of a metric's label.
     fn rules(&self) -> Vec<Arc<str>>;
 }
@@ -54,6 +60,8 @@ pub trait Limiter {
 #[derive(Debug, Default)]
 pub struct Screening {
     findings: Findings,
+    /// A rule passed the request: nothing else judges it.
+    allowed: bool,
     /// Rules whose other conditions hold and that wait for the body, and what comes after them.
     waiting: Vec<Waiting>,
 }
@@ -93,7 +101,10 @@ impl Policy {
             }
             match self.act(rule, found, key(rule, view).as_ref(), (limiter, &mut screening.findings)) {
                 Turn::Next => {}
-                Turn::Allowed => return Some(Ruling::Pass),
+                Turn::Allowed => {
+                    screening.allowed = true;
+                    return Some(Ruling::Pass);
+                }
                 Turn::Stop(ruling) => return Some(ruling),
             }
         }
@@ -112,11 +123,24 @@ impl Policy {
             };
             match self.act(rule, found, waiting.key.as_ref(), (limiter, &mut screening.findings)) {
                 Turn::Next => {}
-                Turn::Allowed => return Ruling::Pass,
+                Turn::Allowed => {
+                    screening.allowed = true;
+                    return Ruling::Pass;
+                }
                 Turn::Stop(ruling) => return ruling,
             }
         }
         self.conclude(view, &mut screening.findings)
+    }
+
+    /// Judges the body of an inference request, of the media type `kind`, by its shape.
+    pub fn shape(&self, kind: Option<&[u8]>, body: &[u8], screening: &mut Screening) -> Option<Refused> {
+        if screening.allowed {
+            return None;
+        }
+        let inspect = |source: &Arc<dyn Source>| source.inspect_body(kind, body, &mut screening.findings);
+        // Every source is heard, the first refusal counts.
+        self.sources.iter().map(inspect).fold(None, Option::or)
     }
 
     /// A rule matches: its finding is noted, and what it does is done where it may.

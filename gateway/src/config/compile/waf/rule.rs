@@ -5,6 +5,7 @@ use crate::config::compile::{name, unique};
 use crate::config::file::{self, MatchOperator, MatchTransform, WafAction, WafGroup, WafSeverity, WafVariable};
 use crate::config::report::{Report, suggestion};
 use crate::domain::{NetworkSet, RouteName};
+use crate::policy::screen::builtin::Library;
 use crate::policy::screen::custom::{Action, Condition, Group, RateLimit, Rule, Variable};
 use crate::policy::screen::finding::{Mode, Severity};
 use crate::policy::screen::matching::{Matcher, Operator};
@@ -21,6 +22,7 @@ const SELECTOR_LENGTH_MAX: usize = 256;
 pub(super) struct Lore<'a> {
     pub(super) sets: &'a [(String, Arc<NetworkSet>)],
     pub(super) databases: Option<&'a file::Databases>,
+    pub(super) library: &'a Library,
 }
 
 /// The rules of a policy that are not off, by priority.
