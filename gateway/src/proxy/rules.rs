@@ -127,7 +127,7 @@ fn look(session: &Session, live: &Live, envelope: Option<&Envelope>, body_size: 
         Some(authority) => authority.as_str(),
         None => request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or(""),
     };
-    let host = host_of(request);
+    let host = &host_of(request).to_ascii_lowercase();
     live.fleet.snapshot.rules.decide(&Request {
         view: View {
             method: request.method.as_str(),
@@ -168,7 +168,7 @@ fn redirected(redirect: &Redirect, request: &RequestHeader, (live, envelope): (&
         Some(_) => operation::without_credentials(query),
         None => query.into(),
     });
-    let host = host_of(request);
+    let host = &host_of(request).to_ascii_lowercase();
     let asked = Asked { tls: envelope.tls, host, path: request.uri.path(), query: query.as_deref() };
     let Some(location) = redirect.location(&asked, &live.fleet.snapshot.rules.hosts) else {
         return Denial::RouteNotFound.into();
