@@ -103,7 +103,7 @@ fn tidegate(directory: &Path, name: &str, listen: SocketAddr, backends: &[Socket
     let mut text = format!(
         "version: 1\nhome_region: swedencentral\nprocess: {{ threads: 1, upgrade_socket: {d}/{name}/upgrade.sock }}\n\
          listeners: [ {{ name: public, address: \"{listen}\" }} ]\nadmin: {{ address: \"{}\" }}\n\
-         limits: {{ connections: {{ requests_max: 1000000 }} }}\naccess_log: {{ file: {d}/{name}.log }}\npools:\n  - name: chat\n    ejection: {{ advised_max: 10m }}\n    backends:\n",
+         limits: {{ connections: {{ requests_max: 1000000, per_address_max: 10000 }} }}\naccess_log: {{ file: {d}/{name}.log }}\npools:\n  - name: chat\n    ejection: {{ advised_max: 10m }}\n    backends:\n",
         free(),
         d = directory.display(),
     );

@@ -1,4 +1,5 @@
-//! Looks at resident memory once a second, where it has a ceiling, and says how short it is. It refuses nothing itself.
+//! Looks at resident memory once a second, where it has a ceiling, and says how short it is; and sees to it that an idle
+//! process gives back what a burst has taken. It refuses nothing itself.
 
 use super::Shared;
 use crate::policy::overload::{self, Pressure};
@@ -7,10 +8,19 @@ use std::time::Duration;
 
 /// Pause between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Looks between two reminders to the allocator.
+const REMINDER: u32 = 5;
+/// Larger than anything that the allocator serves from a thread's own pages.
+const REMINDER_SIZE: usize = 8 << 20;
 
 /// Keeps the pressure up to date, for ever.
 pub(super) async fn keep(shared: &Shared) {
+    let mut looks = 0_u32;
     loop {
+        looks = looks.wrapping_add(1);
+        if looks.is_multiple_of(REMINDER) {
+            remind();
+        }
         let ceiling = shared.fleets.load().snapshot.overload.ceilings.memory;
         let resident = ceiling.and_then(|ceiling| Some((ceiling, process::resident()?)));
         let pressure = resident.map_or(Pressure::Calm, |(ceiling, bytes)| overload::pressure(ceiling, bytes));
@@ -21,4 +31,10 @@ pub(super) async fn keep(shared: &Shared) {
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// mimalloc returns freed memory a second later, but only when something large is freed after that: in a process that has
+/// become idle, never. This is something large; it is not touched, so that it costs no memory.
+fn remind() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(REMINDER_SIZE)));
 }
