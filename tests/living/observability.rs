@@ -158,13 +158,15 @@ fn watched(a: &Sim, b: &Sim) -> Setup {
         .pool("failover: { deadline: 800ms, first_byte_timeout: 300ms, stream_first_byte_timeout: 300ms }")
 }
 
-/// Series that only a listener's certificate, a rule, a policy of the firewall or an odd request bring about; the tests of
-/// each look at them.
-const AT_TIMES: [&str; 4] = [
+/// Series that only a listener's certificate, a rule, a policy of the firewall, an odd request or a ceiling bring about; the
+/// tests of each look at them.
+const AT_TIMES: [&str; 6] = [
     "tidegate_certificate_expiry_timestamp_seconds",
     "tidegate_rule_matches_total",
     "tidegate_waf_findings_total",
     "tidegate_framing_flaws_total",
+    "tidegate_shed_total",
+    "tidegate_connections_cut_off_total",
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

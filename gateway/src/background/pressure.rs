@@ -10,8 +10,8 @@ use std::time::Duration;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Looks between two reminders to the allocator.
 const REMINDER: u32 = 5;
-/// Larger than anything that the allocator serves from a thread's own pages.
-const REMINDER_SIZE: usize = 8 << 20;
+/// More than the allocator serves from a thread's own pages (512 KiB), and little, since this much may stay.
+const REMINDER_SIZE: usize = 1 << 20;
 
 /// Keeps the pressure up to date, for ever.
 pub(super) async fn keep(shared: &Shared) {
