@@ -1,4 +1,4 @@
-//! [`flaw`]: what makes the head of a request ambiguous, so that two readers could disagree where it ends or whom it is
+//! [`flaw()`]: what makes the head of a request ambiguous, so that two readers could disagree where it ends or whom it is
 //! for (request smuggling). [`Strictness::treat`] says what becomes of it. It never reads a body and never mends a head.
 
 mod flaw;

@@ -51,7 +51,7 @@ pub enum Variable {
     Cookie(String),
     /// `1.2` or `1.3`.
     TlsVersion,
-    /// `mobile` or `desktop`, see [`device_type`].
+    /// `mobile` or `desktop`, see `device_type`.
     DeviceType,
     /// The client's address.
     ClientAddress,

@@ -1,4 +1,4 @@
-//! One access log line, printed field by field: [`print`]. A new field of the record gets its line here; the order is the
+//! One access log line, printed field by field: [`print()`]. A new field of the record gets its line here; the order is the
 //! order in the file. By hand, since a general serializer cost more than routing and selection together.
 
 use super::super::clock::Timestamp;
