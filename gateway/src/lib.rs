@@ -17,3 +17,7 @@ pub mod server;
 pub mod simulator;
 pub mod state;
 pub mod telemetry;
+
+#[cfg(test)]
+#[path = "../fuzz/over_corpus.rs"]
+mod over_corpus;

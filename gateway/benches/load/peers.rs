@@ -126,7 +126,7 @@ fn nginx(
     throttled: SocketAddr,
 ) -> Option<Child> {
     let text = format!(
-        "worker_processes 1; daemon off; pid {d}/nginx.pid; error_log {d}/error.log;\nevents {{ worker_connections 4096; }}\n\
+        "worker_processes 1; daemon off; master_process off; pid {d}/nginx.pid; error_log {d}/error.log;\nevents {{ worker_connections 4096; }}\n\
          http {{ access_log off; client_max_body_size 64m; client_body_buffer_size 16m; client_body_temp_path {d}/body; proxy_temp_path {d}/proxy;\n\
          fastcgi_temp_path {d}/f; uwsgi_temp_path {d}/u; scgi_temp_path {d}/s; keepalive_requests 1000000;\n\
          upstream one {{ server {healthy}; keepalive 512; keepalive_requests 1000000; }}\n\

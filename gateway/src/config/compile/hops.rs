@@ -1,8 +1,9 @@
 //! Compiles who is believed: networks of trusted hops and the Front Doors of listeners. It judges no request.
 
+use super::network;
 use crate::config::file;
 use crate::config::report::Report;
-use crate::domain::{ListenerName, Network, NetworkSet};
+use crate::domain::ListenerName;
 use crate::policy::hops::{FrontDoor, FrontDoorId, Hops};
 
 /// Compiles everything about hops; what is wrong is left out and reported.
@@ -14,23 +15,11 @@ pub(super) fn compile(file: &file::File, report: &mut Report<'_>) -> Hops {
     });
     let front_doors = front_doors.collect();
     Hops {
-        networks: networks(&file.trusted_hops.networks, "trusted_hops.networks", report),
+        networks: network::set(&file.trusted_hops.networks, "trusted_hops.networks", report),
         front_doors,
         passes_max: file.limits.passes_max,
         trace_created: file.headers.trace_created,
     }
-}
-
-/// Networks in CIDR notation at `path`.
-pub(super) fn networks(typed: &[String], path: &str, report: &mut Report<'_>) -> NetworkSet {
-    let mut networks = Vec::with_capacity(typed.len());
-    for (index, text) in typed.iter().enumerate() {
-        match text.parse::<Network>() {
-            Ok(network) => networks.push(network),
-            Err(error) => report.problem(&format!("{path}[{index}]"), format!("`{text}` {error}"), None),
-        }
-    }
-    networks.into_iter().collect()
 }
 
 fn id(typed: &str, (listener, at): (usize, usize), report: &mut Report<'_>) -> Option<FrontDoorId> {

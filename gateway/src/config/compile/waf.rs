@@ -36,7 +36,7 @@ pub(super) fn compile(file: &file::File, report: &mut Report<'_>) -> Option<Waf>
         report.problem("waf", "the built-in rules do not compile", None);
         return None;
     };
-    let lore = rule::Lore { sets: &sets, databases: typed.databases.as_ref(), library: &library };
+    let lore = rule::Lore { sets: &sets, databases: typed.databases.as_ref(), builtin: &library };
     let policies: Vec<(String, Option<Arc<Policy>>)> = (typed.policies.iter().enumerate())
         .map(|(index, one)| (one.name.clone(), policy(one, &format!("waf.policies[{index}]"), &lore, report)))
         .collect();
@@ -100,7 +100,7 @@ fn policy(typed: &file::WafPolicy, path: &str, lore: &rule::Lore<'_>, report: &m
         size(typed.body_inspection_max, 1, 16 * 1024 * 1024, &format!("{path}.body_inspection_max"), report);
     let mode = mode(typed.mode);
     let rules = rule::compile(typed, mode, path, lore, report);
-    let protection = protection::compile((&typed.builtin, &typed.body), mode, lore.library, path, report);
+    let protection = protection::compile((&typed.builtin, &typed.body), mode, lore.builtin, path, report);
     checked.filter(|_| mode != Mode::Off)?;
     Some(Arc::new(Policy {
         name: typed.name.as_str().into(),

@@ -22,7 +22,7 @@ const SELECTOR_LENGTH_MAX: usize = 256;
 pub(super) struct Lore<'a> {
     pub(super) sets: &'a [(String, Arc<NetworkSet>)],
     pub(super) databases: Option<&'a file::Databases>,
-    pub(super) library: &'a Library,
+    pub(super) builtin: &'a Library,
 }
 
 /// The rules of a policy that are not off, by priority.
