@@ -3,9 +3,10 @@
 use super::closing::Closing;
 use super::context::{Admission, Envelope};
 use super::live::Live;
-use super::replay;
+use super::replay::Replay;
 use super::route::Routed;
-use super::tunnel;
+use super::tunnel::Tunnel;
+use super::wrapper;
 use crate::domain::Moment;
 use crate::policy::failover;
 use crate::state::Reservation;
@@ -36,7 +37,11 @@ pub(super) fn admit(
         multipart: routed.multipart,
         body,
         _memory: memory,
-        desk: if envelope.upgrade { tunnel::wrap(session, closing) } else { replay::wrap(session) },
+        desk: if envelope.upgrade {
+            wrapper::wrap(session, Tunnel::new(closing))
+        } else {
+            wrapper::wrap(session, Replay::default())
+        },
         deadline: rules.map_or(at, |r| at.after(r.deadline)),
         attempts_max: rules.map_or(1, |r| failover::attempts_allowed(r.attempts_max, envelope.sdk_retries)),
     }

@@ -2,7 +2,7 @@
 
 use super::live::Live;
 use super::overload::Begun;
-use super::replay::Desk;
+use super::wrapper::Desk;
 use crate::domain::{ClientCertificate, Denial, Fault, Moment, Outcome};
 use crate::openai::facts::Facts;
 use crate::openai::operation::{Operation, Shape};

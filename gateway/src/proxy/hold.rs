@@ -34,8 +34,10 @@ pub(super) struct Watch {
 }
 
 /// The beginning of an answer.
+#[derive(Default)]
 pub(super) enum Hold {
     /// Nothing is held.
+    #[default]
     Off,
     /// Nothing yet: the header tells.
     Watching(Watch),

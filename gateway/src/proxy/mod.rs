@@ -43,6 +43,7 @@ mod screen;
 mod select;
 mod settle;
 mod tunnel;
+mod wrapper;
 
 pub use closing::Closing;
 pub use context::RequestContext;
@@ -372,6 +373,6 @@ impl ProxyHttp for Gateway {
 /// The real downstream session is in its place again.
 fn unwrap(session: &mut Session, ctx: &RequestContext) {
     if let Some(admission) = &ctx.admission {
-        replay::unwrap(&mut session.downstream_session, &admission.desk);
+        wrapper::unwrap(&mut session.downstream_session, &admission.desk);
     }
 }

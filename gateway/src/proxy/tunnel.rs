@@ -2,25 +2,20 @@
 //! that another region can take over; from then on it sees both directions, keeps the idle timeout, and says goodbye with a
 //! close frame where one fits: when the process drains, when nothing moves any more, and when the backend is gone.
 //!
-//! It wraps Pingora's real session as the replay session does (`gateway/decisions/0002`). It decides no failover, and looks
-//! into no message.
+//! Like the replay session it is a role of the `wrapper` (`gateway/decisions/0002`). It decides no failover, and looks into
+//! no message.
 
 use super::closing::{Closing, Ending};
 use super::deadline::{Clock, now};
-use super::replay::{Desk, MessageReader};
+use super::wrapper::{Order, Role};
 use crate::openai::frames::{Frames, close_frame, masked_close_frame};
-use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
-use pingora::http::{RequestHeader, ResponseHeader};
-use pingora::protocols::http::custom::CustomMessageWrite;
-use pingora::protocols::http::custom::server::Session as CustomSession;
+use http::{StatusCode, header};
+use pingora::http::RequestHeader;
 use pingora::protocols::http::{HttpTask, ServerSession};
-use pingora::protocols::{Digest, l4::socket::SocketAddr};
 use pingora::{Error, Result};
 use pingora_timeout::fast_timeout::fast_sleep;
 use std::mem;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Close codes (RFC 6455, 7.4 and its registry): we go away; what is behind us has failed.
@@ -38,23 +33,6 @@ pub(super) fn is_websocket(request: &RequestHeader) -> bool {
         && headers.get(header::CONTENT_LENGTH).is_none_or(|v| v == "0")
 }
 
-/// Puts a tunnel in the place of `session`. Undo with `replay::unwrap`.
-pub(super) fn wrap(session: &mut Box<ServerSession>, closing: &Closing) -> Arc<Desk> {
-    let desk = Arc::new(Desk::default());
-    let inner = mem::replace(session, Box::new(ServerSession::new_custom(Box::new(()))));
-    let tunnel = Tunnel {
-        inner,
-        desk: Arc::clone(&desk),
-        clock: Clock::default(),
-        closing: closing.subscribe(),
-        to_client: Frames::default(),
-        to_backend: Frames::default(),
-        stage: Stage::Open,
-    };
-    **session = ServerSession::new_custom(Box::new(tunnel));
-    desk
-}
-
 /// Where the tunnel stands.
 enum Stage {
     /// Before the 101, or bytes go both ways.
@@ -65,21 +43,13 @@ enum Stage {
     Closed,
 }
 
-struct Tunnel {
-    inner: Box<ServerSession>,
-    desk: Arc<Desk>,
+/// A request for a WebSocket.
+pub(super) struct Tunnel {
     clock: Clock,
     closing: Ending,
     to_client: Frames,
     to_backend: Frames,
     stage: Stage,
-}
-
-impl Drop for Tunnel {
-    fn drop(&mut self) {
-        let inner = mem::replace(&mut self.inner, Box::new(ServerSession::new_custom(Box::new(()))));
-        self.desk.hand_back(inner);
-    }
 }
 
 /// What woke the tunnel.
@@ -90,10 +60,14 @@ enum Event {
 }
 
 impl Tunnel {
-    /// Takes the order over, if a new one lies on the desk.
-    fn pick_up(&mut self) {
-        if let Some(order) = self.desk.take() {
-            self.clock = Clock::new(order.first_byte, order.idle, order.total);
+    /// A tunnel that closes when the process does.
+    pub(super) fn new(closing: &Closing) -> Self {
+        Self {
+            clock: Clock::default(),
+            closing: closing.subscribe(),
+            to_client: Frames::default(),
+            to_backend: Frames::default(),
+            stage: Stage::Open,
         }
     }
 
@@ -103,7 +77,7 @@ impl Tunnel {
     }
 
     /// Begins to close from our side.
-    async fn close(&mut self) -> Result<()> {
+    async fn close(&mut self, inner: &mut ServerSession) -> Result<()> {
         let tell = self.to_backend.at_boundary() && !self.to_backend.closed();
         let farewell = tell.then(|| Bytes::copy_from_slice(&masked_close_frame(GOING_AWAY)));
         let told = self.may_close();
@@ -111,20 +85,20 @@ impl Tunnel {
         if told {
             let frame = Bytes::copy_from_slice(&close_frame(GOING_AWAY));
             self.to_client.feed(&frame);
-            self.inner.response_duplex_vec(vec![HttpTask::UpgradedBody(Some(frame), false)]).await?;
+            inner.response_duplex_vec(vec![HttpTask::UpgradedBody(Some(frame), false)]).await?;
         }
         Ok(())
     }
 
     /// Waits for the client's own close frame, or its end, for a moment; what else it sends is dropped. Then the farewell.
-    async fn part(&mut self) -> Option<Bytes> {
+    async fn part(&mut self, inner: &mut ServerSession) -> Option<Bytes> {
         while let Stage::Closing { until, .. } = &self.stage {
             let left = until.saturating_duration_since(now());
             if left.is_zero() || self.to_backend.closed() {
                 break;
             }
             tokio::select! {
-                read = self.inner.read_body_or_idle(false) => match read {
+                read = inner.read_body_or_idle(false) => match read {
                     Ok(Some(bytes)) => self.to_backend.feed(&bytes),
                     Ok(None) | Err(_) => break,
                 },
@@ -137,11 +111,11 @@ impl Tunnel {
         }
     }
 
-    async fn next_event(&mut self, no_body_expected: bool) -> Event {
-        let open = self.inner.was_upgraded();
+    async fn next_event(&mut self, inner: &mut ServerSession, no_body_expected: bool) -> Event {
+        let open = inner.was_upgraded();
         tokio::select! {
             biased;
-            read = self.inner.read_body_or_idle(no_body_expected || !open) => Event::Read(read),
+            read = inner.read_body_or_idle(no_body_expected || !open) => Event::Read(read),
             error = self.clock.expired() => Event::Late(error),
             () = self.closing.begun(), if open => Event::Drain,
         }
@@ -158,8 +132,8 @@ impl Tunnel {
     }
 
     /// Follows what goes to the client, and puts the last word in front of the end.
-    fn follow(&mut self, tasks: Vec<HttpTask>) -> (Vec<HttpTask>, Option<Box<Error>>) {
-        let mut open = self.inner.was_upgraded();
+    fn follow(&mut self, upgraded: bool, tasks: Vec<HttpTask>) -> (Vec<HttpTask>, Option<Box<Error>>) {
+        let mut open = upgraded;
         let mut out = Vec::with_capacity(tasks.len() + 1);
         for task in tasks {
             match task {
@@ -198,195 +172,61 @@ impl Tunnel {
     }
 }
 
-#[async_trait]
-impl CustomSession for Tunnel {
-    fn req_header(&self) -> &RequestHeader {
-        self.inner.req_header()
+impl Role for Tunnel {
+    const UPGRADES: bool = true;
+
+    fn obey(&mut self, order: Order) {
+        self.clock = Clock::new(order.first_byte, order.idle, order.total);
     }
 
-    fn req_header_mut(&mut self) -> &mut RequestHeader {
-        self.inner.req_header_mut()
-    }
-
-    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
-        self.inner.read_request_body().await
-    }
-
-    async fn drain_request_body(&mut self) -> Result<()> {
-        self.inner.drain_request_body().await
-    }
-
-    async fn write_response_header(&mut self, header: Box<ResponseHeader>, _end: bool) -> Result<()> {
-        self.inner.write_response_header(header).await
-    }
-
-    async fn write_response_header_ref(&mut self, header: &ResponseHeader, _end: bool) -> Result<()> {
-        self.inner.write_response_header_ref(header).await
-    }
-
-    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
-        self.inner.write_response_body(data, end).await
-    }
-
-    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
-        self.inner.write_response_trailers(trailers).await
-    }
-
-    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
-        if !matches!(self.stage, Stage::Open) {
-            return Ok(tasks.iter().any(HttpTask::is_end));
-        }
-        let (tasks, failed) = self.follow(tasks);
-        let end = if tasks.is_empty() { false } else { self.inner.response_duplex_vec(tasks).await? };
-        failed.map_or(Ok(end), Err)
-    }
-
-    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
-        self.inner.set_read_timeout(timeout);
-    }
-
-    fn get_read_timeout(&self) -> Option<Duration> {
-        self.inner.get_read_timeout()
-    }
-
-    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
-        self.inner.set_write_timeout(timeout);
-    }
-
-    fn get_write_timeout(&self) -> Option<Duration> {
-        self.inner.get_write_timeout()
-    }
-
-    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
-        self.inner.set_total_drain_timeout(timeout);
-    }
-
-    fn get_total_drain_timeout(&self) -> Option<Duration> {
-        self.inner.get_total_drain_timeout()
-    }
-
-    fn request_summary(&self) -> String {
-        self.inner.request_summary()
-    }
-
-    fn response_written(&self) -> Option<&ResponseHeader> {
-        self.inner.response_written()
-    }
-
-    async fn shutdown(&mut self, _code: u32, _context: &str) {
-        self.inner.shutdown().await;
+    fn start(&mut self) {
+        self.clock.started = Some(now());
     }
 
     /// Before the answer the request is not said to be done, though it has no body: Pingora tells its other half so by a
     /// message, and a 101 that overtakes that message would have its tunnel ended by it.
-    fn is_body_done(&mut self) -> bool {
-        let answered = || self.inner.response_written().is_some_and(|answer| !answer.status.is_informational());
+    fn is_body_done(&mut self, inner: &mut ServerSession) -> bool {
         match self.stage {
             Stage::Closed => true,
-            Stage::Open | Stage::Closing { .. } if self.inner.was_upgraded() => self.inner.is_body_done(),
-            Stage::Open | Stage::Closing { .. } => answered(),
+            Stage::Open | Stage::Closing { .. } if inner.was_upgraded() => inner.is_body_done(),
+            Stage::Open | Stage::Closing { .. } => {
+                inner.response_written().is_some_and(|answer| !answer.status.is_informational())
+            }
         }
     }
 
-    async fn finish(&mut self) -> Result<()> {
-        self.inner.finish_body().await
-    }
-
-    /// Pingora asks this while it frames the request, before the attempt starts: the order is picked up here. When it asks
-    /// again to send the end of the body, it gets no such end, for the reason of [`Self::is_body_done`].
-    fn is_body_empty(&mut self) -> bool {
-        self.pick_up();
+    /// When Pingora asks again, to send the end of the body, it gets no such end, for the reason of [`Self::is_body_done`].
+    fn is_body_empty(&self) -> bool {
         self.clock.started.is_none()
     }
 
-    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+    async fn read(&mut self, inner: &mut ServerSession, no_body_expected: bool) -> Result<Option<Bytes>> {
         match self.stage {
             Stage::Open => {}
-            Stage::Closing { .. } => return Ok(self.part().await),
+            Stage::Closing { .. } => return Ok(self.part(inner).await),
             Stage::Closed => return Ok(None),
         }
-        match self.next_event(no_body_expected).await {
+        match self.next_event(inner, no_body_expected).await {
             Event::Read(Ok(Some(bytes))) => {
                 self.clock.progress = self.clock.progress.map(|_before| now());
                 self.to_backend.feed(&bytes);
                 Ok(Some(bytes))
             }
             Event::Read(read) => read,
-            Event::Late(error) if !self.inner.was_upgraded() => Err(error),
+            Event::Late(error) if !inner.was_upgraded() => Err(error),
             Event::Late(_) | Event::Drain => {
-                self.close().await?;
-                Ok(self.part().await)
+                self.close(inner).await?;
+                Ok(self.part(inner).await)
             }
         }
     }
 
-    fn body_bytes_sent(&self) -> usize {
-        self.inner.body_bytes_sent()
-    }
-
-    fn body_bytes_read(&self) -> usize {
-        self.inner.body_bytes_read()
-    }
-
-    fn digest(&self) -> Option<&Digest> {
-        self.inner.digest()
-    }
-
-    fn digest_mut(&mut self) -> Option<&mut Digest> {
-        self.inner.digest_mut()
-    }
-
-    fn client_addr(&self) -> Option<&SocketAddr> {
-        self.inner.client_addr()
-    }
-
-    fn server_addr(&self) -> Option<&SocketAddr> {
-        self.inner.server_addr()
-    }
-
-    fn pseudo_raw_h1_request_header(&self) -> Bytes {
-        self.inner.to_h1_raw()
-    }
-
-    /// Pingora calls this at the start of every attempt, after the request filter.
-    fn enable_retry_buffering(&mut self) {
-        self.pick_up();
-        self.clock.started = Some(now());
-    }
-
-    fn retry_buffer_truncated(&self) -> bool {
-        false
-    }
-
-    fn get_retry_buffer(&self) -> Option<Bytes> {
-        None
-    }
-
-    async fn finish_custom(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_custom_message_reader(&mut self) -> Option<MessageReader> {
-        None
-    }
-
-    fn restore_custom_message_reader(&mut self, _reader: MessageReader) -> Result<()> {
-        Ok(())
-    }
-
-    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
-        None
-    }
-
-    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
-        Ok(())
-    }
-
-    fn is_upgrade_req(&self) -> bool {
-        self.inner.is_upgrade_req()
-    }
-
-    fn was_upgraded(&self) -> bool {
-        self.inner.was_upgraded()
+    async fn respond(&mut self, inner: &mut ServerSession, tasks: Vec<HttpTask>) -> Result<bool> {
+        if !matches!(self.stage, Stage::Open) {
+            return Ok(tasks.iter().any(HttpTask::is_end));
+        }
+        let (tasks, failed) = self.follow(inner.was_upgraded(), tasks);
+        let end = if tasks.is_empty() { false } else { inner.response_duplex_vec(tasks).await? };
+        failed.map_or(Ok(end), Err)
     }
 }

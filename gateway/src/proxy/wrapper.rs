@@ -1,0 +1,289 @@
+//! The wrapper: the one implementation of Pingora's custom downstream session, around the real one, and the desk on which an
+//! attempt's order lies. What a request without and with an upgrade needs differs in few points: they are the [`Role`]s of
+//! `replay` and `tunnel`; everything else goes to the real session.
+//!
+//! The trait is `#[doc(hidden)]` (`gateway/decisions/0002`): Pingora is pinned, and only this file names it.
+
+use super::hold::Watch;
+use crate::openai::rewrite::Segments;
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::Stream;
+use http::HeaderMap;
+use parking_lot::Mutex;
+use pingora::Result;
+use pingora::http::{RequestHeader, ResponseHeader};
+use pingora::protocols::http::custom::CustomMessageWrite;
+use pingora::protocols::http::custom::server::Session as CustomSession;
+use pingora::protocols::http::{HttpTask, ServerSession};
+use pingora::protocols::{Digest, l4::socket::SocketAddr};
+use std::mem;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+type MessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
+
+/// What one attempt asks of the session. Set before the attempt, picked up at its start.
+pub(super) struct Order {
+    /// The body to send, this backend's deployment name already in it.
+    pub(super) body: Segments,
+    /// From the start of the attempt to its response header.
+    pub(super) first_byte: Duration,
+    /// Longest pause inside the answer.
+    pub(super) idle: Duration,
+    /// When the whole answer must have ended.
+    pub(super) total: Option<Instant>,
+    /// Which answers are held until their beginning tells what they are.
+    pub(super) watch: Watch,
+}
+
+/// Shared by the request context (which writes orders) and the wrapper (which obeys).
+#[derive(Default)]
+pub(super) struct Desk {
+    order: Mutex<Option<Order>>,
+    inner: Mutex<Option<Box<ServerSession>>>,
+}
+
+impl Desk {
+    /// Places the order of the attempt that is about to start.
+    pub(super) fn place(&self, order: Order) {
+        *self.order.lock() = Some(order);
+    }
+}
+
+/// Where wrapped sessions differ. `inner` is the real session.
+pub(super) trait Role: Send + Sync + Unpin + 'static {
+    /// The session may become an upgraded one.
+    const UPGRADES: bool;
+
+    /// Takes a new attempt's order over.
+    fn obey(&mut self, order: Order);
+
+    /// An attempt starts, after the request filter.
+    fn start(&mut self);
+
+    /// Nothing more is to be read for the backend.
+    fn is_body_done(&mut self, inner: &mut ServerSession) -> bool;
+
+    /// There is no body to frame.
+    fn is_body_empty(&self) -> bool;
+
+    /// The next bytes for the backend; where none are expected, waits for the client to leave or a deadline to pass.
+    fn read(
+        &mut self,
+        inner: &mut ServerSession,
+        no_body_expected: bool,
+    ) -> impl Future<Output = Result<Option<Bytes>>> + Send;
+
+    /// Sends what the backend answered; whether the answer has ended.
+    fn respond(&mut self, inner: &mut ServerSession, tasks: Vec<HttpTask>)
+    -> impl Future<Output = Result<bool>> + Send;
+}
+
+/// Puts a wrapper with this role in the place of `session`. Undo with [`unwrap`].
+pub(super) fn wrap(session: &mut Box<ServerSession>, role: impl Role) -> Arc<Desk> {
+    let desk = Arc::new(Desk::default());
+    let inner = mem::replace(session, Box::new(ServerSession::new_custom(Box::new(()))));
+    **session = ServerSession::new_custom(Box::new(Wrapper { inner, desk: Arc::clone(&desk), role }));
+    desk
+}
+
+/// Puts the real session back in the place of its wrapper, so that a keep-alive connection serves its next request.
+pub(super) fn unwrap(session: &mut Box<ServerSession>, desk: &Desk) {
+    if session.is_custom() {
+        // Dropping the wrapper makes it hand its inner session to the desk.
+        **session = ServerSession::new_custom(Box::new(()));
+        if let Some(inner) = desk.inner.lock().take() {
+            *session = inner;
+        }
+    }
+}
+
+struct Wrapper<R> {
+    inner: Box<ServerSession>,
+    desk: Arc<Desk>,
+    role: R,
+}
+
+impl<R> Drop for Wrapper<R> {
+    fn drop(&mut self) {
+        let inner = mem::replace(&mut self.inner, Box::new(ServerSession::new_custom(Box::new(()))));
+        *self.desk.inner.lock() = Some(inner);
+    }
+}
+
+impl<R: Role> Wrapper<R> {
+    /// Takes the order over, if a new one lies on the desk.
+    fn pick_up(&mut self) {
+        let order = self.desk.order.lock().take();
+        if let Some(order) = order {
+            self.role.obey(order);
+        }
+    }
+}
+
+#[async_trait]
+impl<R: Role> CustomSession for Wrapper<R> {
+    fn req_header(&self) -> &RequestHeader {
+        self.inner.req_header()
+    }
+
+    fn req_header_mut(&mut self) -> &mut RequestHeader {
+        self.inner.req_header_mut()
+    }
+
+    async fn read_body_bytes(&mut self) -> Result<Option<Bytes>> {
+        if self.role.is_body_done(&mut self.inner) {
+            return Ok(None);
+        }
+        self.role.read(&mut self.inner, false).await
+    }
+
+    async fn drain_request_body(&mut self) -> Result<()> {
+        if R::UPGRADES { self.inner.drain_request_body().await } else { Ok(()) }
+    }
+
+    async fn write_response_header(&mut self, header: Box<ResponseHeader>, _end: bool) -> Result<()> {
+        self.inner.write_response_header(header).await
+    }
+
+    async fn write_response_header_ref(&mut self, header: &ResponseHeader, _end: bool) -> Result<()> {
+        self.inner.write_response_header_ref(header).await
+    }
+
+    async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
+        self.inner.write_response_body(data, end).await
+    }
+
+    async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
+        self.inner.write_response_trailers(trailers).await
+    }
+
+    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+        self.role.respond(&mut self.inner, tasks).await
+    }
+
+    fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_read_timeout(timeout);
+    }
+
+    fn get_read_timeout(&self) -> Option<Duration> {
+        self.inner.get_read_timeout()
+    }
+
+    fn set_write_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_write_timeout(timeout);
+    }
+
+    fn get_write_timeout(&self) -> Option<Duration> {
+        self.inner.get_write_timeout()
+    }
+
+    fn set_total_drain_timeout(&mut self, timeout: Option<Duration>) {
+        self.inner.set_total_drain_timeout(timeout);
+    }
+
+    fn get_total_drain_timeout(&self) -> Option<Duration> {
+        self.inner.get_total_drain_timeout()
+    }
+
+    fn request_summary(&self) -> String {
+        self.inner.request_summary()
+    }
+
+    fn response_written(&self) -> Option<&ResponseHeader> {
+        self.inner.response_written()
+    }
+
+    async fn shutdown(&mut self, _code: u32, _context: &str) {
+        self.inner.shutdown().await;
+    }
+
+    fn is_body_done(&mut self) -> bool {
+        self.role.is_body_done(&mut self.inner)
+    }
+
+    async fn finish(&mut self) -> Result<()> {
+        self.inner.finish_body().await
+    }
+
+    /// Pingora asks this while it frames the request, before the attempt starts: the order is picked up here.
+    fn is_body_empty(&mut self) -> bool {
+        self.pick_up();
+        self.role.is_body_empty()
+    }
+
+    async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
+        self.role.read(&mut self.inner, no_body_expected).await
+    }
+
+    fn body_bytes_sent(&self) -> usize {
+        self.inner.body_bytes_sent()
+    }
+
+    fn body_bytes_read(&self) -> usize {
+        self.inner.body_bytes_read()
+    }
+
+    fn digest(&self) -> Option<&Digest> {
+        self.inner.digest()
+    }
+
+    fn digest_mut(&mut self) -> Option<&mut Digest> {
+        self.inner.digest_mut()
+    }
+
+    fn client_addr(&self) -> Option<&SocketAddr> {
+        self.inner.client_addr()
+    }
+
+    fn server_addr(&self) -> Option<&SocketAddr> {
+        self.inner.server_addr()
+    }
+
+    fn pseudo_raw_h1_request_header(&self) -> Bytes {
+        self.inner.to_h1_raw()
+    }
+
+    /// Pingora calls this at the start of every attempt, after the request filter.
+    fn enable_retry_buffering(&mut self) {
+        self.pick_up();
+        self.role.start();
+    }
+
+    fn retry_buffer_truncated(&self) -> bool {
+        false
+    }
+
+    fn get_retry_buffer(&self) -> Option<Bytes> {
+        None
+    }
+
+    async fn finish_custom(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_reader(&mut self) -> Option<MessageReader> {
+        None
+    }
+
+    fn restore_custom_message_reader(&mut self, _reader: MessageReader) -> Result<()> {
+        Ok(())
+    }
+
+    fn take_custom_message_writer(&mut self) -> Option<Box<dyn CustomMessageWrite>> {
+        None
+    }
+
+    fn restore_custom_message_writer(&mut self, _writer: Box<dyn CustomMessageWrite>) -> Result<()> {
+        Ok(())
+    }
+
+    fn is_upgrade_req(&self) -> bool {
+        R::UPGRADES && self.inner.is_upgrade_req()
+    }
+
+    fn was_upgraded(&self) -> bool {
+        R::UPGRADES && self.inner.was_upgraded()
+    }
+}
