@@ -3,6 +3,7 @@
 //! Pure data. Nothing here does I/O, reads a clock, draws a random number or logs.
 
 mod client_certificate;
+mod consumed;
 mod cutoff;
 mod denial;
 mod ending;
@@ -14,6 +15,7 @@ mod secret;
 mod usage;
 
 pub use client_certificate::{ClientCertificate, Presented};
+pub use consumed::Consumed;
 pub use cutoff::Cutoff;
 pub use denial::{Denial, Fault};
 pub use ending::Ending;
