@@ -74,6 +74,19 @@ async fn exempt_networks_and_uncapped_listeners_have_no_cap_per_address() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trusted_hop_carries_many_clients_and_has_no_cap_per_address() {
+    let sim = Sim::start("swedencentral").await;
+    let gateway = Setup::new()
+        .top("trusted_hops: { networks: [ 127.0.0.0/8 ] }")
+        .top("limits: { connections: { per_address_max: 1 } }")
+        .backend("a", &sim, "")
+        .start()
+        .await;
+    let _held = (let_in(&gateway).await, let_in(&gateway).await, let_in(&gateway).await);
+    assert_eq!(gateway.metrics().await.count(CUT_OFF, &[]), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_tls_hello_that_never_comes_or_is_none_ends_the_connection() {
     let sim = Sim::start("swedencentral").await;
     let authority = Arc::new(Authority::new());

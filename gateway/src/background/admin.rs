@@ -119,6 +119,7 @@ fn lacking(fleet: &Fleet, now: Moment) -> Vec<Value> {
 /// Sets the gauges that mirror live state, which is cheaper at a scrape than at each change.
 fn gauge(fleet: &Fleet, shared: &Shared, now: Moment) {
     shared.metrics.body_memory.set(i64::try_from(shared.memory.held()).unwrap_or(i64::MAX));
+    shared.metrics.waf_uncounted(fleet.rates.uncounted());
     for pool in &fleet.pools {
         shared.metrics.pool(pool.name()).eligible.set(i64::try_from(pool.eligible_count(now)).unwrap_or(i64::MAX));
     }

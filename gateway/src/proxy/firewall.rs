@@ -7,7 +7,6 @@
 use super::context::{Envelope, Reply, Screened, Verdict};
 use super::live::Live;
 use super::route::host_of;
-use crate::config::snapshot::Waf;
 use crate::domain::{Denial, Moment};
 use crate::openai::operation::{self, Operation};
 use crate::policy::route;
@@ -19,7 +18,6 @@ use crate::policy::screen::view::{Place, View};
 use crate::state::Rates;
 use http::{HeaderValue, Method, StatusCode, header};
 use pingora::http::RequestHeader;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -142,7 +140,8 @@ fn view<'a>(request: &'a RequestHeader, bench: &Bench<'_>, policy: &Policy) -> V
     let client = bench.envelope.client.map(|address| address.ip());
     let socket = bench.envelope.hop.map_or(client, |hop| Some(hop.ip()));
     let waf = bench.live.fleet.snapshot.waf.as_ref().filter(|_| policy.needs_place());
-    let place = place(waf, client);
+    let look_up = |address| waf.map_or_else(Place::default, |waf| waf.place(address));
+    let place = look_up(client);
     View {
         method: request.method.as_str(),
         target: request.raw_path(),
@@ -152,13 +151,9 @@ fn view<'a>(request: &'a RequestHeader, bench: &Bench<'_>, policy: &Policy) -> V
         socket,
         client,
         place,
-        socket_place: if socket == client { place } else { self::place(waf, socket) },
+        socket_place: if socket == client { place } else { look_up(socket) },
         body: None,
     }
-}
-
-fn place(waf: Option<&Waf>, address: Option<IpAddr>) -> Place {
-    waf.and_then(|waf| waf.databases.as_ref()).zip(address).map(|(known, at)| known.place(at)).unwrap_or_default()
 }
 
 /// Host as sent.

@@ -121,6 +121,10 @@ fn look(session: &Session, live: &Live, envelope: Option<&Envelope>, body_size: 
     let request = session.req_header();
     let socket = session.client_addr().and_then(|address| address.as_inet()).map(std::net::SocketAddr::ip);
     let client = envelope.and_then(|envelope| envelope.client).map(|address| address.ip()).or(socket);
+    let snapshot = &live.fleet.snapshot;
+    let known = snapshot.waf.as_ref().filter(|_| snapshot.rules.needs_place());
+    let look_up = |address| known.map_or_else(Place::default, |waf| waf.place(address));
+    let place = look_up(client);
     let tls = session.digest().and_then(|digest| digest.ssl_digest.as_ref());
     let target = request.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let sent_host = match request.uri.authority() {
@@ -128,7 +132,7 @@ fn look(session: &Session, live: &Live, envelope: Option<&Envelope>, body_size: 
         None => request.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or(""),
     };
     let host = &host_of(request).to_ascii_lowercase();
-    live.fleet.snapshot.rules.decide(&Request {
+    snapshot.rules.decide(&Request {
         view: View {
             method: request.method.as_str(),
             target: target.as_bytes(),
@@ -137,8 +141,8 @@ fn look(session: &Session, live: &Live, envelope: Option<&Envelope>, body_size: 
             headers: &request.headers,
             socket,
             client,
-            place: Place::default(),
-            socket_place: Place::default(),
+            place,
+            socket_place: if socket == client { place } else { look_up(socket) },
             body: None,
         },
         host,

@@ -152,6 +152,12 @@ impl Metrics {
         entry(&self.findings, key, make).inc();
     }
 
+    /// So many requests in all passed the firewall's rate limits because every counter was taken.
+    pub fn waf_uncounted(&self, total: u64) {
+        let counter = self.families.waf_uncounted.with_label_values(BARE);
+        counter.inc_by(total.saturating_sub(counter.get()));
+    }
+
     /// Removes the series of policies that `snapshot` does not have.
     fn retain_findings(&self, snapshot: &Snapshot) {
         let policies = || snapshot.waf.iter().flat_map(|waf| &waf.policies);
@@ -319,6 +325,8 @@ mod tests {
         backend.health_changed(false);
         metrics.denied("route_not_found");
         metrics.waf_found(&"chat-policy".into(), &"scanner".into(), "block", "prevent");
+        metrics.waf_uncounted(4);
+        metrics.waf_uncounted(3);
         metrics.faulted("no_backend");
         metrics.shed(Class::Batch, Reason::InFlight);
         metrics.flawed(Flaw::LengthTwice, Treatment::Refuse);
@@ -354,6 +362,7 @@ mod tests {
             r#"tidegate_tokens_total{backend="sweden",kind="reasoning",pool="chat"} 2"#,
             r#"tidegate_health_changes_total{backend="sweden",pool="chat",to="unhealthy"} 1"#,
             r#"tidegate_certificate_expiry_timestamp_seconds{certificate="edge.pem",listener="edge"} 1800000000"#,
+            "tidegate_waf_uncounted_total 4",
             "tidegate_config_generation 3",
             "tidegate_config_last_reload_successful 0",
         ] {

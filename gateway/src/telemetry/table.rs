@@ -195,6 +195,8 @@ table! {
         "Connections of clients that the gateway closed without a request to answer, by reason.";
     waf_findings: counter "tidegate_waf_findings_total" ["policy", "rule", "action", "mode"]
         "Matches of a rule of the web application firewall, by what the rule does and whether that was done.";
+    waf_uncounted: counter "tidegate_waf_uncounted_total" []
+        "Requests that rate limits of the web application firewall let pass because every counter was taken.";
     body_memory: gauge "tidegate_body_memory_bytes" []
         "Bytes of request bodies held in memory.";
     draining: gauge "tidegate_draining" []

@@ -182,6 +182,36 @@ async fn numbers_and_addresses_are_compared_as_such() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn countries_and_systems_of_clients_and_of_who_is_connected_are_compared() {
+    let on = [
+        ("client_address, operator: geo_match, values: [SE, gb]", "81.2.69.160", true),
+        ("client_address, operator: geo_match, values: [SE, GB]", "216.160.83.56", false),
+        ("client_address, operator: geo_match, values: [GB], negate: true", "216.160.83.56", true),
+        ("client_address, operator: geo_match, values: [ZZ]", "192.0.2.1", true),
+        ("client_address, operator: asn_match, values: [AS1221]", "1.128.0.1", true),
+        ("client_address, operator: asn_match, values: [\"1221\"]", "81.2.69.160", false),
+        ("socket_address, operator: geo_match, values: [GB]", "81.2.69.160", false),
+        ("socket_address, operator: geo_match, values: [ZZ]", "81.2.69.160", true),
+    ];
+    let conditions: Vec<String> = on.iter().map(|(condition, _, _)| format!("variable: {condition}")).collect();
+    let databases = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/databases");
+    let top = format!(
+        "trusted_hops: {{ networks: [ 127.0.0.0/8 ] }}
+waf:
+  geo: {{ database: {databases}/GeoLite2-Country-Test.mmdb, asn_database: {databases}/GeoLite2-ASN-Test.mmdb }}
+{}",
+        telling(conditions.iter().map(String::as_str))
+    );
+    let (_sim, gateway) = started(&top).await;
+    for (index, (condition, client, holds)) in on.into_iter().enumerate() {
+        for proto in Proto::PLAIN {
+            let answer = gateway.client(proto).ask(&Ask::chat("gpt").header("x-forwarded-for", client)).await;
+            assert_eq!(met(&answer, index), holds, "{condition} of {client}: {answer}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn conditions_are_anded_and_rules_run_in_order_until_one_stops() {
     let rules = "rules:
   - name: both

@@ -46,9 +46,10 @@ fn rule(
     report: &mut Report<'_>,
 ) -> Option<Rule> {
     let name = name(RuleName::new(&typed.name), &format!("{path}.name"), report);
+    let databases = file.waf.as_ref().and_then(|waf| waf.databases.as_ref());
     let mut conditions: Vec<Condition> = Vec::with_capacity(typed.when.len());
     for (index, one) in typed.when.iter().enumerate() {
-        conditions.extend(condition::compile(one, &format!("{path}.when[{index}]"), report));
+        conditions.extend(condition::compile(one, databases, &format!("{path}.when[{index}]"), report));
     }
     if typed.then.is_empty() && !typed.stop && !report.is_replaced(&format!("{path}.then")) {
         let help = "add an action to `then`, or `stop: true`".to_owned();

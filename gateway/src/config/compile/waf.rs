@@ -115,6 +115,33 @@ fn policy(typed: &file::WafPolicy, path: &str, lore: &rule::Lore<'_>, report: &m
     }))
 }
 
+/// What a database tells of an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Its country.
+    Country,
+    /// Its autonomous system.
+    System,
+}
+
+/// A problem where no database is configured that tells it.
+pub(super) fn needs_database(
+    told: Option<Told>,
+    databases: Option<&file::Databases>,
+    path: &str,
+    report: &mut Report<'_>,
+) {
+    let (key, file) = match told {
+        None => return,
+        Some(Told::Country) => ("database", databases.and_then(|known| known.database.as_ref())),
+        Some(Told::System) => ("asn_database", databases.and_then(|known| known.asn_database.as_ref())),
+    };
+    if file.is_none() {
+        let help = format!("add `waf.geo.{key}`, the path of a MaxMind database");
+        report.problem(path, "needs a database that tells where addresses are registered", help);
+    }
+}
+
 fn redirect(typed: &file::WafPolicy, path: &str, report: &mut Report<'_>) {
     let key = format!("{path}.redirect_url");
     match &typed.redirect_url {

@@ -123,6 +123,11 @@ pub(in crate::config) enum Operator {
     Regex,
     /// The address lies in one of these networks.
     IpMatch,
+    /// The address is registered in one of these countries, by their two letters; `ZZ` where that is not known.
+    #[serde(rename = "geo_match")]
+    CountryMatch,
+    /// The address belongs to one of these autonomous systems, such as `AS8075`.
+    AsnMatch,
 }
 
 /// A change before a comparison.

@@ -37,6 +37,14 @@ pub enum DatabaseError {
     Kind(String),
 }
 
+impl Waf {
+    /// Where `address` is registered, as far as the databases know.
+    #[must_use]
+    pub fn place(&self, address: Option<IpAddr>) -> Place {
+        self.databases.as_ref().zip(address).map(|(known, at)| known.place(at)).unwrap_or_default()
+    }
+}
+
 impl Databases {
     /// Reads the databases of countries (or cities) and of autonomous systems from bytes.
     ///

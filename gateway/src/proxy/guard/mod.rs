@@ -98,7 +98,8 @@ impl<A: ServerApp + Send + Sync + 'static> Guard<A> {
         let mut presence = Presence { seat, metrics: &self.metrics };
         let client = client(&mut transport, door, limits).await?;
         if door.capped {
-            claim(&mut presence.seat, client, limits)?;
+            let own = client.filter(|address| !snapshot.hops.trusts(*address));
+            claim(&mut presence.seat, own, limits)?;
         }
         let Some(acceptor) = &door.tls else { return self.serve(transport, door, limits, shutdown).await };
         match timeout(limits.tls_handshake_timeout, acceptor.tls_handshake(transport)).await {
@@ -200,7 +201,7 @@ async fn client(transport: &mut Transport, door: &Door, limits: &Limits) -> Resu
     Ok(told.map(|client| client.ip()))
 }
 
-/// Counts the connection for its client's address.
+/// Counts the connection for its client's address. A trusted hop carries many clients and is none.
 fn claim(seat: &mut Seat, client: Option<IpAddr>, limits: &Limits) -> Result<(), Cutoff> {
     match client.filter(|address| !limits.exempt.contains(*address)) {
         Some(address) if !seat.claim(address, limits.per_address_max) => Err(Cutoff::AddressFull),

@@ -1,5 +1,7 @@
-//! Compiles one condition of a rule: the variable, the operator that fits it, and values that can ever match.
+//! Compiles one condition of a rule: the variable, the operator that fits it, values that can ever match, and a database
+//! where one is needed.
 
+use crate::config::compile::waf::{Told, needs_database};
 use crate::config::file::{self, Operator};
 use crate::config::report::{Report, suggestion};
 use crate::policy::rules::condition::{Condition, Number, Test, Variable};
@@ -20,13 +22,19 @@ enum Kind {
 }
 
 /// Compiles a condition; `None` after a problem.
-pub(super) fn compile(typed: &file::Condition, path: &str, report: &mut Report<'_>) -> Option<Condition> {
+pub(super) fn compile(
+    typed: &file::Condition,
+    databases: Option<&file::Databases>,
+    path: &str,
+    report: &mut Report<'_>,
+) -> Option<Condition> {
     if ["variable", "operator"].iter().any(|key| report.is_replaced(&format!("{path}.{key}"))) {
         return None; // nothing that follows from a stand-in is the operator's problem
     }
     let variable = variable(typed, path, report);
     let kind = kind(typed.variable);
     fits(typed, &kind, path, report)?;
+    needs_database(place(typed.operator), databases, &format!("{path}.operator"), report);
     for (index, value) in typed.values.iter().enumerate() {
         let path = format!("{path}.values[{index}]");
         let length = value.chars().count();
@@ -68,14 +76,22 @@ fn fits(typed: &file::Condition, kind: &Kind, path: &str, report: &mut Report<'_
     let path = format!("{path}.operator");
     let numeric = matches!(typed.operator, O::LessThan | O::LessThanOrEqual | O::GreaterThan | O::GreaterThanOrEqual);
     let (fits, what, help) = match kind {
-        Kind::Text => (typed.operator != O::IpMatch, "text", "`ip_match` is for `client_address` and `socket_address`"),
+        Kind::Text => (
+            !matches!(typed.operator, O::IpMatch | O::CountryMatch | O::AsnMatch),
+            "text",
+            "`ip_match`, `geo_match` and `asn_match` are for `client_address` and `socket_address`",
+        ),
         Kind::Words(_) => (matches!(typed.operator, O::Any | O::Equal), "one of a few words", "use `equal` or `any`"),
         Kind::Number => (
             numeric || matches!(typed.operator, O::Any | O::Equal),
             "a number",
             "use `equal`, `less_than`, `less_than_or_equal`, `greater_than`, `greater_than_or_equal` or `any`",
         ),
-        Kind::Address => (matches!(typed.operator, O::Any | O::IpMatch), "an address", "use `ip_match` or `any`"),
+        Kind::Address => (
+            matches!(typed.operator, O::Any | O::IpMatch | O::CountryMatch | O::AsnMatch),
+            "an address",
+            "use `ip_match`, `geo_match`, `asn_match` or `any`",
+        ),
     };
     if !fits {
         report.problem(&path, format!("does not fit: this variable is {what}"), help.to_owned());
@@ -87,6 +103,15 @@ fn fits(typed: &file::Condition, kind: &Kind, path: &str, report: &mut Report<'_
         return None;
     }
     Some(())
+}
+
+/// What a database must tell for the operator.
+const fn place(operator: Operator) -> Option<Told> {
+    match operator {
+        Operator::CountryMatch => Some(Told::Country),
+        Operator::AsnMatch => Some(Told::System),
+        _ => None,
+    }
 }
 
 fn variable(typed: &file::Condition, path: &str, report: &mut Report<'_>) -> Option<Variable> {
@@ -174,6 +199,8 @@ fn matcher(typed: &file::Condition, path: &str, report: &mut Report<'_>) -> Opti
         Operator::GreaterThanOrEqual => matching::Operator::GreaterThanOrEqual,
         Operator::Regex => matching::Operator::RegEx,
         Operator::IpMatch => matching::Operator::IpMatch,
+        Operator::CountryMatch => matching::Operator::CountryMatch,
+        Operator::AsnMatch => matching::Operator::AsnMatch,
     };
     let transforms: Vec<Transform> = typed.transforms.iter().map(|one| transform(*one)).collect();
     // Hosts are compared in lower case.

@@ -1,6 +1,6 @@
 //! Compiles custom rules: conditions that fit their variable, actions that fit their policy, in the order of priorities.
 
-use super::mode;
+use super::{Told, mode, needs_database};
 use crate::config::compile::{name, unique};
 use crate::config::file::{self, MatchOperator, MatchTransform, WafAction, WafGroup, WafSeverity, WafVariable};
 use crate::config::report::{Report, suggestion};
@@ -112,18 +112,11 @@ fn group(typed: &WafGroup, path: &str, lore: &Lore<'_>, report: &mut Report<'_>)
         WafGroup::RemoteAddr => Group::RemoteAddr,
         WafGroup::None => Group::None,
         WafGroup::Country => {
-            needs_database(path, "database", lore.databases.is_some_and(|d| d.database.is_some()), report);
+            needs_database(Some(Told::Country), lore.databases, path, report);
             Group::Country
         }
         WafGroup::Header(header) => Group::Header(header_name(header, &format!("{path}.header"), report)?),
     })
-}
-
-fn needs_database(path: &str, key: &str, there: bool, report: &mut Report<'_>) {
-    if !there {
-        let help = format!("add `waf.geo.{key}`, the path of a MaxMind database");
-        report.problem(path, "needs a database that tells where addresses are registered", help);
-    }
 }
 
 fn header_name(text: &str, path: &str, report: &mut Report<'_>) -> Option<HeaderName> {
@@ -147,17 +140,12 @@ fn condition(typed: &file::WafCondition, path: &str, lore: &Lore<'_>, report: &m
             report.problem(&format!("{path}.operator"), "compares addresses", help.to_owned());
         }
     }
-    match operator {
-        Operator::CountryMatch => {
-            let there = lore.databases.is_some_and(|databases| databases.database.is_some());
-            needs_database(&format!("{path}.operator"), "database", there, report);
-        }
-        Operator::AsnMatch => {
-            let there = lore.databases.is_some_and(|databases| databases.asn_database.is_some());
-            needs_database(&format!("{path}.operator"), "asn_database", there, report);
-        }
-        _ => {}
-    }
+    let told = match operator {
+        Operator::CountryMatch => Some(Told::Country),
+        Operator::AsnMatch => Some(Told::System),
+        _ => None,
+    };
+    needs_database(told, lore.databases, &format!("{path}.operator"), report);
     Some(Condition::new(variable?, matcher(typed, operator, path, lore, report)?))
 }
 
