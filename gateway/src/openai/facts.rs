@@ -31,7 +31,7 @@ pub struct Facts {
     pub include_usage: bool,
     /// The largest of `max_tokens`, `max_completion_tokens` and `max_output_tokens`.
     pub max_tokens: Option<u64>,
-    /// Answers asked for.
+    /// Answers asked for, `best_of` included: the larger of both.
     pub n: Option<u64>,
     /// The field that ties the request to state on one backend: `previous_response_id`, `conversation` or
     /// `background`.
@@ -186,7 +186,7 @@ impl<'a> Fields<'a> {
             Key::StreamOptions => self.include_usage = StreamOptions::wants_usage(raw),
             // The largest ceiling counts: an estimate must not be talked down by a second field.
             Key::Ceiling => self.max_tokens = self.max_tokens.max(number(raw)),
-            Key::N => self.n = number(raw),
+            Key::N => self.n = self.n.max(number(raw)),
             Key::Bound(name) if raw.get() != "null" => self.bound = Some(name),
             Key::Background if raw.get() == "true" => self.bound = Some("background"),
             Key::Model | Key::Stream | Key::Bound(_) | Key::Background | Key::Other => {}
@@ -249,7 +249,7 @@ impl<'de> Deserialize<'de> for Key {
                     "stream" => Key::Stream,
                     "stream_options" => Key::StreamOptions,
                     "max_tokens" | "max_completion_tokens" | "max_output_tokens" => Key::Ceiling,
-                    "n" => Key::N,
+                    "n" | "best_of" => Key::N,
                     "previous_response_id" => Key::Bound("previous_response_id"),
                     "conversation" => Key::Bound("conversation"),
                     "background" => Key::Background,

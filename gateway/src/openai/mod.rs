@@ -4,6 +4,7 @@
 //! to do about them is decided in `policy`.
 
 pub mod answer;
+pub mod estimate;
 pub mod facts;
 pub mod frames;
 pub mod operation;
