@@ -280,7 +280,8 @@ async fn a_line_has_every_field_of_the_runbook() {
     let fields: Vec<&str> = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2)).collect();
     assert!(fields.len() > 22, "{fields:?}");
     // These are there only with an answer of ours, a client's certificate, a trusted hop, a rule or a finding.
-    let at_times = ["code", "client_subject", "client_fingerprint", "peer", "rules", "waf"];
+    let at_times =
+        ["code", "client_subject", "client_fingerprint", "consumer", "plan", "proof", "peer", "rules", "waf"];
     for field in fields.iter().filter(|field| !at_times.contains(field)) {
         assert!(record.get(*field).is_some_and(|value| !value.is_null()), "{field} in {record}");
     }

@@ -254,5 +254,12 @@ pub(super) const N_MAX: u32 = 8;
 /// Largest ceiling of tokens: above every model's, below a slip of the finger.
 pub(super) const MAX_TOKENS_MAX: u32 = 1_000_000;
 
+/// A consumer that is written is meant.
+pub(super) const CONSUMER_ENABLED: bool = true;
+/// Where the SDKs of Azure, of OpenAI and of API Management put a key, in the order in which they count.
+pub(super) const KEY_HEADERS: [&str; 3] = ["api-key", "authorization", "ocp-apim-subscription-key"];
+/// An application with a wrong key retries once a second; an office of them is slowed down, and told why in the log.
+pub(super) const AUTHENTICATION_FAILURES_MAX: u32 = 60;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;

@@ -1,10 +1,12 @@
 //! The snapshot: one validated, compiled, immutable configuration. Requests pin one; a reload replaces it whole.
 
+mod access;
 mod address;
 mod connections;
 mod http2;
 mod overload;
 
+pub use access::{Access, Certificates, Consumer, Key, Keys};
 pub use address::Address;
 pub use connections::Connections;
 pub use http2::Http2;
@@ -64,6 +66,8 @@ pub struct Snapshot {
     pub rules: Rules,
     /// Web application firewall; each route has its policy.
     pub waf: Option<Waf>,
+    /// Who may call; nobody is asked when absent.
+    pub access: Option<Access>,
     /// Pools, in the order of the file.
     pub pools: Vec<Pool>,
     /// Routes, most specific first.
@@ -309,4 +313,6 @@ pub struct Route {
     pub cors: Option<Arc<Cors>>,
     /// Web application firewall: its own policy or the one for all.
     pub waf: Option<Arc<Policy>>,
+    /// Usage limits, by index.
+    pub limits: Vec<usize>,
 }

@@ -2,6 +2,8 @@
 //!
 //! Pure data. Nothing here does I/O, reads a clock, draws a random number or logs.
 
+mod api_key;
+mod caller;
 mod client_certificate;
 mod consumed;
 mod cutoff;
@@ -14,6 +16,8 @@ mod outcome;
 mod secret;
 mod usage;
 
+pub use api_key::{ApiKey, KEY_PREFIX, KeyHash, KeyHashError, is_key_id, make_key};
+pub use caller::{Caller, Claims, Proof};
 pub use client_certificate::{ClientCertificate, Presented};
 pub use consumed::Consumed;
 pub use cutoff::Cutoff;
@@ -21,7 +25,8 @@ pub use denial::{Denial, Fault};
 pub use ending::Ending;
 pub use moment::Moment;
 pub use name::{
-    BackendId, BackendName, DeploymentName, ListenerName, NameError, PoolName, Region, RouteName, RuleName,
+    BackendId, BackendName, ConsumerName, DeploymentName, LimitName, ListenerName, NameError, PlanName, PoolName,
+    Region, RouteName, RuleName,
 };
 pub use network::{Network, NetworkError, NetworkSet};
 pub use outcome::Outcome;

@@ -90,6 +90,18 @@ name!(
     ListenerName
 );
 name!(
+    /// Name of a consumer.
+    ConsumerName
+);
+name!(
+    /// Name of a plan.
+    PlanName
+);
+name!(
+    /// Name of a usage limit.
+    LimitName
+);
+name!(
     /// Azure region slug, such as `swedencentral`.
     Region
 );

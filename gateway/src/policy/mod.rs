@@ -12,6 +12,7 @@ pub mod latency;
 pub mod overload;
 pub mod route;
 pub mod rules;
+pub mod scope;
 pub mod screen;
 pub mod select;
 pub mod trace;

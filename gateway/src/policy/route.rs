@@ -119,7 +119,7 @@ impl PathMatch {
 }
 
 impl DeploymentMatch {
-    fn takes(&self, deployment: Option<&str>) -> bool {
+    pub(super) fn takes(&self, deployment: Option<&str>) -> bool {
         match (self, deployment) {
             (Self::Any, _) => true,
             (Self::Prefix(prefix), Some(name)) => name.starts_with(prefix.as_str()),

@@ -3,7 +3,7 @@
 use super::live::Live;
 use super::overload::Begun;
 use super::wrapper::Desk;
-use crate::domain::{ClientCertificate, Denial, Fault, Moment, Outcome};
+use crate::domain::{Caller, ClientCertificate, Denial, Fault, Moment, Outcome};
 use crate::openai::facts::Facts;
 use crate::openai::operation::{Operation, Shape};
 use crate::openai::sse::{BodyScanner, Scanner};
@@ -21,6 +21,8 @@ use std::time::Duration;
 pub struct RequestContext {
     /// Pinned at birth: one request, one configuration.
     pub(super) arrival: Arrival,
+    /// Whom it comes from; none where nobody is asked.
+    pub(super) caller: Option<Caller>,
     /// Its place among the requests in flight.
     pub(super) begun: Option<Begun>,
     /// After `accept`.
@@ -211,6 +213,7 @@ impl RequestContext {
     pub(super) fn new(at: Moment, live: Arc<Live>, presence: Presence) -> Self {
         Self {
             arrival: Arrival { at, live, _presence: presence },
+            caller: None,
             begun: None,
             envelope: None,
             ruled: None,

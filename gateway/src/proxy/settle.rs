@@ -160,6 +160,8 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
     let admission = ctx.admission.as_ref();
     let envelope = ctx.envelope.as_ref();
     let certificate = envelope.and_then(|e| e.certificate.as_deref());
+    let access = snapshot.access.as_ref();
+    let consumer = ctx.caller.as_ref().and_then(|caller| access?.consumers.get(caller.consumer));
     let pool = admission.and_then(|a| snapshot.pools.get(a.pool));
     let text = |name: HeaderName| request.headers.get(name).and_then(|v| v.to_str().ok());
     let backend = |index: usize| pool.and_then(|p| p.backends.get(index));
@@ -171,6 +173,9 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         client: envelope.and_then(|e| e.client),
         client_subject: certificate.map(|c| c.subject.as_str().into()),
         client_fingerprint: certificate.map(|c| c.fingerprint.as_str().into()),
+        consumer: consumer.map(|c| c.name.as_str().into()),
+        plan: consumer.and_then(|c| access?.plans.get(c.plan?)).map(|plan| plan.as_str().into()),
+        proof: ctx.caller.as_ref().map(|caller| caller.proof.label()),
         peer: envelope.and_then(|e| e.hop),
         listener: gateway.listener_of(session.server_addr()).map(Into::into),
         protocol: if envelope.is_some_and(|e| e.http2) { "HTTP/2" } else { "HTTP/1.1" },

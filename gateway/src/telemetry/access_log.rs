@@ -42,6 +42,12 @@ pub struct Record<'a> {
     pub client_subject: Option<Cow<'a, str>>,
     /// SHA-256 of that certificate, hex.
     pub client_fingerprint: Option<Cow<'a, str>>,
+    /// Consumer that the request came from, where clients are asked who they are.
+    pub consumer: Option<Cow<'a, str>>,
+    /// The consumer's plan.
+    pub plan: Option<Cow<'a, str>>,
+    /// How the consumer was proved: the label of a `Proof`.
+    pub proof: Option<&'static str>,
     /// The trusted hop that the request came from, where it did not come from the client itself.
     pub peer: Option<SocketAddr>,
     /// Where it connected.

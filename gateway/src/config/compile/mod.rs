@@ -5,6 +5,7 @@ mod address;
 mod backend;
 mod ceilings;
 mod connections;
+mod consumers;
 mod cors;
 mod framing;
 mod header;
@@ -17,6 +18,7 @@ mod protection;
 mod route;
 mod rules;
 mod secret;
+mod time;
 mod tls;
 mod url;
 mod waf;
@@ -49,6 +51,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     let rules = rules::compile(file, routes.as_deref().unwrap_or_default(), report);
     let overload = ceilings::overload(&file.overload, routes.as_deref(), report);
     let http2 = ceilings::http2(&file.http2, report);
+    let access = consumers::compile(file, routes.as_deref().unwrap_or_default(), report);
     Some(Snapshot {
         generation: 0,
         digest,
@@ -67,6 +70,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         cors,
         rules,
         waf,
+        access,
         pools: pools.into_iter().collect::<Option<_>>()?,
         routes: routes?,
     })

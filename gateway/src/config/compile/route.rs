@@ -1,6 +1,6 @@
 //! Compiles the routes and sorts them, most specific first: host, then path, then deployment. It matches no request.
 
-use super::{cors, name, unique, unknown_pool, waf};
+use super::{consumers, cors, name, unique, unknown_pool, waf};
 use crate::config::file::{self, Match, Switch};
 use crate::config::report::Report;
 use crate::config::snapshot::{Route, Waf};
@@ -59,7 +59,8 @@ fn implicit(
     let matcher =
         Matcher { host: HostMatch::Any, path: PathMatch::Prefix(String::new()), deployment: DeploymentMatch::Any };
     let waf = waf::of_route(None, file, firewall, "", report);
-    Some(vec![Route { name: RouteName::new(IMPLICIT_ROUTE).ok()?, matcher, pool: 0, cors: cors.cloned(), waf }])
+    let name = RouteName::new(IMPLICIT_ROUTE).ok()?;
+    Some(vec![Route { name, matcher, pool: 0, cors: cors.cloned(), waf, limits: Vec::new() }])
 }
 
 fn route(typed: &file::Route, file: &file::File, path: &str, report: &mut Report<'_>) -> Option<Route> {
@@ -69,7 +70,8 @@ fn route(typed: &file::Route, file: &file::File, path: &str, report: &mut Report
         unknown_pool(&typed.pool, file, &format!("{path}.pool"), report);
     }
     let matcher = matcher(&typed.matches, &format!("{path}.match"), report);
-    Some(Route { name: name?, matcher: matcher?, pool: pool?, cors: None, waf: None })
+    let limits = consumers::limits(&typed.limits, file, &format!("{path}.limits"), report);
+    Some(Route { name: name?, matcher: matcher?, pool: pool?, cors: None, waf: None, limits })
 }
 
 fn matcher(typed: &Match, path: &str, report: &mut Report<'_>) -> Option<Matcher> {
@@ -126,7 +128,8 @@ fn path_of(typed: Option<&str>) -> Result<PathMatch, &'static str> {
     Ok(if prefix.is_some() { PathMatch::Prefix(bare.to_owned()) } else { PathMatch::Exact(bare.to_owned()) })
 }
 
-fn deployment(typed: Option<&str>) -> Result<DeploymentMatch, &'static str> {
+/// A deployment as it is typed: exact, or with `*` at its end.
+pub(super) fn deployment(typed: Option<&str>) -> Result<DeploymentMatch, &'static str> {
     let Some(text) = typed else { return Ok(DeploymentMatch::Any) };
     let Some(prefix) = text.strip_suffix('*') else {
         // The message of the name itself speaks of names in general.

@@ -4,6 +4,7 @@
 //! a field is its sentence in the schema and in editors.
 
 mod connections;
+mod consumers;
 mod cors;
 mod framing;
 mod hops;
@@ -19,6 +20,7 @@ mod values;
 mod waf;
 
 pub(super) use connections::{Connections, ProxyProtocol};
+pub(super) use consumers::{Allow, Authentication, Certificate, Class, Consumer, Plan};
 pub(super) use cors::Cors;
 pub(super) use framing::{Framing, Strictness};
 pub(super) use hops::TrustedHops;
@@ -109,6 +111,18 @@ pub(super) struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Waf")]
     pub(super) waf: Option<Waf>,
+    /// How a client proves who it is; default: as below where there are consumers, else nobody is asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Authentication")]
+    pub(super) authentication: Option<Authentication>,
+    /// Who may call, at most 10000; default: everybody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 10_000))]
+    pub(super) consumers: Vec<Consumer>,
+    /// What several consumers have in common, at most 256.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 256))]
+    pub(super) plans: Vec<Plan>,
     /// Pools of interchangeable backends, 1 to 256.
     #[schemars(length(min = 1, max = 256))]
     pub(super) pools: Vec<Pool>,

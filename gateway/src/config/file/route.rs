@@ -24,6 +24,10 @@ pub(in crate::config) struct Route {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(in crate::config) waf: Option<String>,
+    /// Names of usage limits, beside the consumer's; default: none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub(in crate::config) limits: Vec<String>,
 }
 
 /// Conditions of a route.

@@ -72,6 +72,18 @@ fn client(out: &mut Vec<u8>, record: &Record<'_>) {
         key!(out, "client_fingerprint");
         text(out, fingerprint);
     }
+    if let Some(consumer) = &record.consumer {
+        key!(out, "consumer");
+        text(out, consumer);
+    }
+    if let Some(plan) = &record.plan {
+        key!(out, "plan");
+        text(out, plan);
+    }
+    if let Some(proof) = record.proof {
+        key!(out, "proof");
+        text(out, proof);
+    }
     if let Some(peer) = record.peer {
         key!(out, "peer");
         address(out, peer);
