@@ -25,6 +25,7 @@ mod faults;
 mod headers;
 mod hops;
 mod http2_abuse;
+mod limits;
 mod misconfigured;
 mod overload;
 mod protection;

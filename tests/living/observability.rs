@@ -160,7 +160,9 @@ fn watched(a: &Sim, b: &Sim) -> Setup {
 
 /// Series that only a listener's certificate, a rule, a policy of the firewall, an odd request or a ceiling bring about; the
 /// tests of each look at them.
-const AT_TIMES: [&str; 6] = [
+const AT_TIMES: [&str; 8] = [
+    "tidegate_limit_requests_total",
+    "tidegate_limit_tokens_total",
     "tidegate_certificate_expiry_timestamp_seconds",
     "tidegate_rule_matches_total",
     "tidegate_waf_findings_total",

@@ -1,5 +1,7 @@
-//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for load balancers, `/backends` and `/version` for
-//! people. Only reads, only GET and HEAD, and shows no secret and no prompt.
+//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for load balancers, `/backends`, `/limits` and `/version`
+//! for people. Only reads, only GET and HEAD, and shows no secret and no prompt.
+
+mod limits;
 
 use super::Shared;
 use crate::domain::{BackendId, Moment};
@@ -90,6 +92,7 @@ impl Admin {
                 });
                 respond(StatusCode::OK, JSON, print(&body))
             }
+            "/limits" => respond(StatusCode::OK, JSON, print(&limits::page(&fleet, now))),
             "/version" => {
                 let body = json!({
                     "version": env!("CARGO_PKG_VERSION"),
@@ -99,7 +102,7 @@ impl Admin {
                 respond(StatusCode::OK, JSON, print(&body))
             }
             _ => {
-                let pages = ["/metrics", "/livez", "/readyz", "/backends", "/version"];
+                let pages = ["/metrics", "/livez", "/readyz", "/backends", "/limits", "/version"];
                 respond(StatusCode::NOT_FOUND, JSON, print(&json!({ "error": "no such page", "pages": pages })))
             }
         }
@@ -120,6 +123,9 @@ fn lacking(fleet: &Fleet, now: Moment) -> Vec<Value> {
 fn gauge(fleet: &Fleet, shared: &Shared, now: Moment) {
     shared.metrics.body_memory.set(i64::try_from(shared.memory.held()).unwrap_or(i64::MAX));
     shared.metrics.waf_uncounted(fleet.rates.uncounted());
+    let limits = &shared.metrics.limits;
+    limits.buckets.set(i64::try_from(fleet.limits.len()).unwrap_or(i64::MAX));
+    limits.crowded.inc_by(fleet.limits.crowded().saturating_sub(limits.crowded.get()));
     for pool in &fleet.pools {
         shared.metrics.pool(pool.name()).eligible.set(i64::try_from(pool.eligible_count(now)).unwrap_or(i64::MAX));
     }

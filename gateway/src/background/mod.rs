@@ -9,6 +9,7 @@ mod pressure;
 pub mod probe;
 pub mod reload;
 pub mod resolve;
+pub mod usage;
 
 use crate::config::snapshot::Address;
 use crate::state::{BodyMemory, Fleet, Floor, Registry};
@@ -80,6 +81,7 @@ impl BackgroundService for Work {
         tokio::select! {
             () = announce(shared) => {}
             () = pressure::keep(shared) => {}
+            () = usage::keep(shared) => {}
             () = resolve::keep(shared, self.reload.generations()) => {}
             () = probe::keep(shared, self.reload.generations()) => {}
             () = self.reload.keep(hangups) => {}

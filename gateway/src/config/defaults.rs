@@ -43,6 +43,9 @@ pub(super) const PASSES_MAX: u32 = 4;
 
 /// Caps of connections hold on every listener: one that only colleagues reach may say otherwise.
 pub(super) const CONNECTION_CAPS: bool = true;
+/// Every token counts as one, as the backends count them.
+pub(super) const TOKEN_WEIGHT: f64 = 1.0;
+
 /// Connections of the whole process: below the usual limit of open files twice over, since each may need one to a backend.
 pub(super) const CONNECTIONS_MAX: u32 = 10_000;
 /// Connections of one address: an office behind one address opens tens, an attacker thousands.

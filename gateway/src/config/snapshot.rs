@@ -24,9 +24,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod tls;
+mod usage_limits;
 mod waf;
 
 pub use tls::{BackendTls, ClientAuth, Tls, TlsFiles};
+pub use usage_limits::UsageLimits;
 pub use waf::{DatabaseError, Databases, Waf};
 
 /// One configuration, ready to run.
@@ -68,6 +70,8 @@ pub struct Snapshot {
     pub waf: Option<Waf>,
     /// Who may call; nobody is asked when absent.
     pub access: Option<Access>,
+    /// How much may be used.
+    pub usage_limits: UsageLimits,
     /// Pools, in the order of the file.
     pub pools: Vec<Pool>,
     /// Routes, most specific first.

@@ -1,5 +1,6 @@
 //! [`Denial`] and [`Fault`]: why the gateway itself answers. `openai::refusal` maps each to status, code and body.
 
+use super::LimitName;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,6 +101,31 @@ pub enum Denial {
         /// When the window ends.
         retry_after: Duration,
     },
+    /// A usage limit has too little left for the request.
+    LimitReached {
+        /// The limit.
+        limit: LimitName,
+        /// What there is too little of.
+        what: Quantity,
+        /// When there will be enough.
+        retry_after: Duration,
+    },
+    /// A quota has too little left for the request; it is renewed with its period.
+    QuotaGone {
+        /// The limit.
+        limit: LimitName,
+        /// What there is too little of.
+        what: Quantity,
+        /// When the next period begins.
+        retry_after: Duration,
+    },
+    /// The request asks for more than one request may.
+    CeilingPassed {
+        /// The field that asks for it.
+        param: &'static str,
+        /// The most that may be asked for.
+        max: u64,
+    },
     /// The process is at its ceiling of requests or memory.
     Shed {
         /// When to come back.
@@ -110,6 +136,17 @@ pub enum Denial {
         /// When to come back.
         retry_after: Duration,
     },
+}
+
+/// What a usage limit may have too little of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantity {
+    /// Requests in some time.
+    Requests,
+    /// Tokens in some time.
+    Tokens,
+    /// Requests or streams at the same time.
+    Concurrency,
 }
 
 /// We failed, or nothing could be reached: the client can only try again.

@@ -21,7 +21,7 @@ pub use caller::{Caller, Claims, Proof};
 pub use client_certificate::{ClientCertificate, Presented};
 pub use consumed::Consumed;
 pub use cutoff::Cutoff;
-pub use denial::{Denial, Fault};
+pub use denial::{Denial, Fault, Quantity};
 pub use ending::Ending;
 pub use moment::Moment;
 pub use name::{

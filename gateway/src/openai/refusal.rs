@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::domain::{Denial, Fault};
+use crate::domain::{Denial, Fault, LimitName, Quantity};
 
 /// A client is told to try again when a backend is back within this time.
 const SOON: Duration = Duration::from_secs(10);
@@ -16,6 +16,7 @@ const SOON: Duration = Duration::from_secs(10);
 const REQUEST: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
 const RATE: &str = "rate_limit_error";
+const QUOTA: &str = "insufficient_quota";
 
 /// What a client sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,13 +62,8 @@ impl From<&Denial> for Refusal {
             Denial::BodyTooLarge { limit } => {
                 no(413, "body_too_large", &format!("The request body is larger than {limit} bytes."))
             }
-            Denial::HeaderTimeout => Self {
-                should_retry: Some(true),
-                ..no(408, "header_timeout", "The request header did not arrive in time.")
-            },
-            Denial::BodyTimeout => {
-                Self { should_retry: Some(true), ..no(408, "body_timeout", "The request body did not arrive in time.") }
-            }
+            Denial::HeaderTimeout => Self::late("header_timeout", "The request header did not arrive in time."),
+            Denial::BodyTimeout => Self::late("body_timeout", "The request body did not arrive in time."),
             Denial::BodyIncomplete => no(400, "body_incomplete", "The request body ended before its stated length."),
             Denial::BadJson { what } => no(400, "bad_json", &format!("The request body is no valid JSON: {what}.")),
             Denial::BadField { param, what } => {
@@ -100,6 +96,9 @@ impl From<&Denial> for Refusal {
                 should_retry: Some(*retry_after <= SOON),
                 ..no(429, "rate_limit_exceeded", "Too many requests. Come back when the window has ended.")
             },
+            Denial::LimitReached { limit, what, retry_after } => Self::limited(limit, *what, *retry_after),
+            Denial::QuotaGone { limit, what, retry_after } => Self::gone(limit, *what, *retry_after),
+            Denial::CeilingPassed { param, max } => Self::over(param, *max),
             Denial::Shed { retry_after } => {
                 Self::full(*retry_after, "shed", "The gateway is at its limit. Try again shortly.")
             }
@@ -156,6 +155,41 @@ impl Refusal {
         }
     }
 
+    /// The client was too slow, this time.
+    fn late(code: &'static str, message: &str) -> Self {
+        Self { should_retry: Some(true), ..Self::denied(408, code, message.to_owned()) }
+    }
+
+    /// One request asks for too much.
+    fn over(param: &'static str, max: u64) -> Self {
+        let message = format!("`{param}` asks for more than {max}, which is the most here.");
+        Self { param: Some(param), ..Self::denied(400, "invalid_value", message) }
+    }
+
+    /// A usage limit has too little left, and soon more.
+    fn limited(limit: &LimitName, what: Quantity, retry_after: Duration) -> Self {
+        let (code, quantity) = match what {
+            Quantity::Requests => ("requests_limit_reached", "requests"),
+            Quantity::Tokens => ("tokens_limit_reached", "tokens"),
+            Quantity::Concurrency => ("concurrency_limit_reached", "requests at the same time"),
+        };
+        let message =
+            format!("The limit of {quantity} of `{limit}` is reached. Come back in {} s.", whole_seconds(retry_after));
+        let should_retry = Some(retry_after <= SOON);
+        Self { kind: RATE, retry_after: Some(retry_after), should_retry, ..Self::denied(429, code, message) }
+    }
+
+    /// A quota has too little left until its period ends.
+    fn gone(limit: &LimitName, what: Quantity, retry_after: Duration) -> Self {
+        let quantity = if what == Quantity::Tokens { "tokens" } else { "requests" };
+        let message = format!(
+            "The quota of {quantity} of `{limit}` has too little left for this request. It is renewed in {} s.",
+            whole_seconds(retry_after)
+        );
+        let denied = Self::denied(403, "quota_exhausted", message);
+        Self { kind: QUOTA, retry_after: Some(retry_after), ..denied }
+    }
+
     /// We are at a limit of ours, and soon below it.
     fn full(retry_after: Duration, code: &'static str, message: &str) -> Self {
         let denied = Self::denied(503, code, message.to_owned());
@@ -190,6 +224,10 @@ impl Refusal {
         }});
         Bytes::from(body.to_string())
     }
+}
+
+fn whole_seconds(wait: Duration) -> String {
+    retry_after(wait)
 }
 
 /// Value of `retry-after`: whole seconds, rounded up, at least 1.
@@ -243,6 +281,7 @@ mod tests {
             (Denial::Blocked { status: 406, body: None }, 406, "request_blocked", false),
             (Denial::BodyRefused { what: "x".to_owned() }, 400, "body_refused", false),
             (Denial::MediaTypeRefused { what: "x".to_owned() }, 415, "unsupported_media_type", false),
+            (Denial::CeilingPassed { param: "n", max: 4 }, 400, "invalid_value", false),
             (Denial::Overloaded { retry_after: seconds(1) }, 503, "overloaded", true),
             (Denial::Shed { retry_after: seconds(1) }, 503, "shed", true),
         ] {
@@ -250,6 +289,24 @@ mod tests {
             let kind = if status >= 500 { SERVER } else { REQUEST };
             assert_eq!((refusal.status, refusal.code, refusal.kind), (status, code, kind), "{denial:?}");
             assert_eq!(refusal.should_retry, Some(retry), "{denial:?}");
+        }
+    }
+
+    #[test]
+    fn limits_are_told_by_what_is_scarce() {
+        let limit = LimitName::new("team").unwrap();
+        for (what, code) in [
+            (Quantity::Requests, "requests_limit_reached"),
+            (Quantity::Tokens, "tokens_limit_reached"),
+            (Quantity::Concurrency, "concurrency_limit_reached"),
+        ] {
+            let reached = Denial::LimitReached { limit: limit.clone(), what, retry_after: seconds(3) };
+            let refusal = Refusal::from(&reached);
+            assert_eq!((refusal.status, refusal.code, refusal.kind), (429, code, RATE));
+            assert_eq!((refusal.retry_after, refusal.should_retry), (Some(seconds(3)), Some(true)));
+            let gone = Refusal::from(&Denial::QuotaGone { limit: limit.clone(), what, retry_after: seconds(3) });
+            assert_eq!((gone.status, gone.code, gone.kind), (403, "quota_exhausted", QUOTA));
+            assert_eq!((gone.retry_after, gone.should_retry), (Some(seconds(3)), Some(false)));
         }
     }
 

@@ -9,6 +9,7 @@ pub mod framing;
 pub mod health;
 pub mod hops;
 pub mod latency;
+pub mod limit;
 pub mod overload;
 pub mod route;
 pub mod rules;

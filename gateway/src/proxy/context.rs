@@ -10,7 +10,7 @@ use crate::openai::sse::{BodyScanner, Scanner};
 use crate::policy::rules::Matched;
 use crate::policy::screen::finding::Findings;
 use crate::policy::screen::ruleset::{Policy, Screening};
-use crate::state::{Presence, Reservation, Ticket, Tried};
+use crate::state::{ChainKey, Presence, Reservation, Reserved, Ticket, Tried};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use std::net::SocketAddr;
@@ -33,6 +33,8 @@ pub struct RequestContext {
     pub(super) screened: Option<Box<Screened>>,
     /// After `admit`.
     pub(super) admission: Option<Admission>,
+    /// What it has taken of its usage limits, where some hold.
+    pub(super) limited: Option<Box<Limited>>,
     /// From the first `select` on.
     pub(super) attempts: Attempts,
     /// From the response header on.
@@ -95,6 +97,17 @@ impl Screened {
     pub(super) fn body<'b>(&self, body: &'b [u8]) -> &'b [u8] {
         body.get(..self.policy.body_size_max).unwrap_or(body)
     }
+}
+
+/// The usage limits of one request.
+pub(super) struct Limited {
+    /// Those that hold, with the names of their buckets as soon as these are known.
+    pub(super) holding: Vec<(usize, Option<ChainKey>)>,
+    pub(super) reserved: Reserved,
+    /// Tokens of the prompt, as estimated.
+    pub(super) prompt: u64,
+    /// The limit that refused.
+    pub(super) refusing: Option<usize>,
 }
 
 /// Read, routed and admitted.
@@ -219,6 +232,7 @@ impl RequestContext {
             ruled: None,
             screened: None,
             admission: None,
+            limited: None,
             attempts: Attempts::default(),
             relay: None,
             verdict: None,

@@ -30,6 +30,7 @@ pub mod guard;
 mod header;
 mod hold;
 mod hops;
+mod limits;
 mod live;
 mod overload;
 mod read;
@@ -168,6 +169,8 @@ impl Gateway {
             session.req_header_mut().remove_header("upgrade");
         }
         rules::rule(session, &mut ctx.ruled, (&live, envelope), None)?;
+        let asking = limits::Asking { live: &live, envelope, caller: ctx.caller.as_ref() };
+        limits::early(&mut ctx.limited, &asking)?;
         let body = if envelope.upgrade {
             (Bytes::new(), self.memory.reserve(0).ok_or(Denial::Overloaded { retry_after: select::RETRY_AFTER })?)
         } else {
@@ -185,6 +188,7 @@ impl Gateway {
         firewall::routed(session.req_header(), bench, (routed.route, &body.0), &mut ctx.screened)?;
         firewall::shape(session.req_header(), (routed.operation, &body.0), &mut ctx.screened)?;
         self.doorman.again(routed.route, &snapshot.overload, &self.metrics)?;
+        limits::routed(&mut ctx.limited, &asking, &routed, &body.0).await?;
         let arrival = (ctx.arrival.at, &*live);
         ctx.admission =
             Some(admit::admit(&mut session.downstream_session, arrival, envelope, routed, body, &self.closing));

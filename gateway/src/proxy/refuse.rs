@@ -3,6 +3,8 @@
 
 use super::context::{Reply, RequestContext, Verdict};
 use super::cors;
+use super::header as fields;
+use super::limits;
 use super::relay::trail;
 use super::rules;
 use crate::openai::refusal::{self, Refusal};
@@ -40,6 +42,9 @@ pub(super) async fn refuse(session: &mut Session, ctx: &RequestContext, verdict:
     };
     if let Some(envelope) = &ctx.envelope {
         answer.insert_header("x-request-id", &envelope.request_id)?;
+    }
+    if ctx.limited.is_some() {
+        fields::of_response(&mut answer, |headers| limits::tell(ctx, headers));
     }
     cors::mark(ctx, session.req_header(), &mut answer)?;
     rules::mark(ctx, session, &mut answer)?;

@@ -4,6 +4,7 @@
 
 use super::context::{Meter, Relay, RequestContext};
 use super::header::{self as fields, ATTEMPTS, REQUEST_ID, SHOULD_RETRY};
+use super::limits;
 use crate::domain::{Moment, Outcome, Usage};
 use crate::openai::answer::{self, Media};
 use crate::openai::refusal;
@@ -29,6 +30,7 @@ pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: 
     let status = header.status.as_u16();
     fields::of_response(header, |headers| {
         mark(ctx, headers);
+        limits::tell(ctx, headers);
         advise(ctx, headers, status, now);
     });
     let relay = Relay { status, first_byte: now, meter, bytes: 0 };

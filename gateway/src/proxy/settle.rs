@@ -5,10 +5,11 @@
 use super::Gateway;
 use super::classify;
 use super::context::{RequestContext, Screened, Step, Verdict};
+use super::limits;
 use super::relay;
 use super::rules;
 use crate::config::snapshot::Backend;
-use crate::domain::{Ending, Fault, Moment, Outcome, Usage};
+use crate::domain::{Consumed, Ending, Fault, Moment, Outcome, Usage};
 use crate::openai::operation;
 use crate::openai::refusal::Refusal;
 use crate::policy::screen::finding::Finding;
@@ -39,6 +40,8 @@ pub(super) fn settle(
         false => ctx.admission.as_ref().map_or(0, |a| a.body.len()),
     };
     let told = Told { ending, usage, sent, received: received as u64 };
+    let relayed = ctx.relay.as_ref().is_some_and(|relay| relay.status < 400);
+    limits::settle(ctx, Consumed { usage, produced: 0, relayed }, now);
     count(gateway, ctx, &told, now);
     if gateway.access_log.enabled() {
         tell(gateway, session, ctx, &told, now);
@@ -191,6 +194,7 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         status: session.response_written().map(|r| r.status.as_u16()),
         ending: told.ending.label(),
         code: ctx.verdict.as_ref().and_then(Verdict::refusal).map(|r| r.code),
+        limit: limits::refusing(ctx).map(|limit| limit.as_str().into()),
         served_by: serving(ctx).and_then(backend).and_then(|b| b.served_by.to_str().ok()).map(Into::into),
         attempts,
         waf: ctx.screened.as_deref().map(waf).unwrap_or_default(),

@@ -111,6 +111,7 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
     let draining = Arc::clone(&parts.draining);
     let drain = shutdown::Drain {
         gauges: parts.gauges.clone(),
+        fleets: Arc::clone(&parts.fleets),
         access_log: parts.access_log.clone(),
         process: snapshot.process.clone(),
         draining: Arc::clone(&draining),
@@ -132,6 +133,7 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
 /// What the services share.
 struct Parts {
     fleet: Arc<Fleet>,
+    fleets: Arc<ArcSwap<Fleet>>,
     live: Arc<ArcSwap<Live>>,
     registry: Arc<Registry>,
     metrics: Arc<Metrics>,
@@ -159,10 +161,12 @@ impl Parts {
         let memory = BodyMemory::new(snapshot.limits.body_memory_max);
         let registry = Arc::new(Registry::default());
         let fleet = registry.bind(Arc::new(snapshot));
+        background::usage::restore(&fleet);
         let live = Arc::new(ArcSwap::from_pointee(Live::new(Arc::clone(&fleet), &metrics)));
         metrics.in_force(1);
         tls::watch::report(&certificates, &metrics);
         Ok(Self {
+            fleets: Arc::new(ArcSwap::new(Arc::clone(&fleet))),
             fleet,
             live,
             registry,
@@ -236,7 +240,7 @@ impl Parts {
     /// The services that work without a request.
     fn background(&self, options: &StartOptions) -> Vec<Box<dyn ServiceWithDependents>> {
         let shared = background::Shared {
-            fleets: Arc::new(ArcSwap::new(Arc::clone(&self.fleet))),
+            fleets: Arc::clone(&self.fleets),
             registry: Arc::clone(&self.registry),
             metrics: Arc::clone(&self.metrics),
             access_log: self.access_log.clone(),

@@ -4,10 +4,12 @@
 //!
 //! Pingora sleeps its grace period in full; [`Drain`] ends the process as soon as nothing is in flight.
 
+use crate::background::usage;
 use crate::config::snapshot::Process;
 use crate::proxy::Closing;
-use crate::state::Gauges;
+use crate::state::{Fleet, Gauges};
 use crate::telemetry::{AccessLog, Metrics};
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::BackgroundService;
@@ -67,6 +69,8 @@ impl ShutdownSignalWatch for Watch {
 pub struct Drain {
     /// What is in flight.
     pub gauges: Gauges,
+    /// Whose quotas are kept at the end.
+    pub fleets: Arc<ArcSwap<Fleet>>,
     /// Flushed before the end.
     pub access_log: AccessLog,
     /// Limits.
@@ -99,6 +103,7 @@ impl BackgroundService for Drain {
         } else {
             log::warn!("stopping with {left} requests in flight");
         }
+        usage::conclude(&self.fleets.load_full());
         self.access_log.flush();
         std::process::exit(0);
     }

@@ -2,6 +2,7 @@
 
 use super::addresses::Addresses;
 use super::backend::BackendState;
+use super::limits::Limits;
 use super::pool::PoolState;
 use super::rates::Rates;
 use super::roster::PoolShared;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 pub struct Registry {
     entries: Mutex<Entries>,
     rates: Arc<Rates>,
+    limits: Arc<Limits>,
 }
 
 #[derive(Debug, Default)]
@@ -43,6 +45,8 @@ pub struct Fleet {
     pub pools: Vec<PoolState>,
     /// Counters of rate limits, the same for every snapshot.
     pub rates: Arc<Rates>,
+    /// Buckets of usage limits, the same for every snapshot.
+    pub limits: Arc<Limits>,
 }
 
 impl Fleet {
@@ -84,7 +88,8 @@ impl Registry {
             PoolState::new(pool, states, shared)
         });
         let pools = pools.collect();
-        let fleet = Arc::new(Fleet { snapshot, pools, rates: Arc::clone(&self.rates) });
+        let (rates, limits) = (Arc::clone(&self.rates), Arc::clone(&self.limits));
+        let fleet = Arc::new(Fleet { snapshot, pools, rates, limits });
         // What the new fleet holds has a second owner by now; so has what an old one still in use holds.
         entries.backends.retain(|_, entry| Arc::strong_count(&entry.state) > 1);
         entries.pools.retain(|_, shared| Arc::strong_count(shared) > 1);

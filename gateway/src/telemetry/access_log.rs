@@ -78,6 +78,8 @@ pub struct Record<'a> {
     pub ending: &'static str,
     /// Stable code of our denial or fault.
     pub code: Option<&'static str>,
+    /// The usage limit that refused.
+    pub limit: Option<Cow<'a, str>>,
     /// `region/backend` whose answer was relayed.
     pub served_by: Option<Cow<'a, str>>,
     /// Every attempt, in order.

@@ -243,10 +243,10 @@ impl BackendMeters {
 
 /// Which series a meter took, so that they can be removed with it.
 #[derive(Default)]
-struct Trail(Vec<Box<dyn Fn() + Send + Sync>>);
+pub(super) struct Trail(Vec<Box<dyn Fn() + Send + Sync>>);
 
 impl Trail {
-    fn take<B: MetricVecBuilder + 'static>(&mut self, family: &MetricVec<B>, labels: &[&str]) -> B::M
+    pub(super) fn take<B: MetricVecBuilder + 'static>(&mut self, family: &MetricVec<B>, labels: &[&str]) -> B::M
     where
         MetricVec<B>: Send + Sync,
     {
@@ -259,7 +259,7 @@ impl Trail {
         series
     }
 
-    fn forget(&self) {
+    pub(super) fn forget(&self) {
         for remove in &self.0 {
             remove();
         }

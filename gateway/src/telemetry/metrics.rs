@@ -2,6 +2,7 @@
 //! never counts by itself and never invents a label.
 
 use super::clock;
+use super::limits::LimitTable;
 use super::meters::{BackendMeters, PoolMeters, RouteMeters, RuleMeters};
 use super::process;
 use super::table::Families;
@@ -36,6 +37,8 @@ pub struct Metrics {
     /// Connections of clients that are open.
     pub connections_open: IntGauge,
     findings: Table<FindingLabels, IntCounter>,
+    /// Series of usage limits.
+    pub limits: LimitTable,
     /// Bytes of request bodies held in memory.
     pub body_memory: IntGauge,
     /// Requests that wait for their turn.
@@ -71,6 +74,7 @@ impl Metrics {
             pools: RwLock::default(),
             backends: RwLock::default(),
             findings: RwLock::default(),
+            limits: LimitTable::new(&families),
             certificates: Mutex::default(),
             cutoffs: Cutoff::ALL.map(|cutoff| families.cutoffs.with_label_values(&[cutoff.label()])),
             connections: families.connections.with_label_values(BARE),
@@ -135,6 +139,7 @@ impl Metrics {
         let rules: HashSet<_> = snapshot.rules.list.iter().map(|rule| rule.name.clone()).collect();
         prune(&self.rules, &rules, RuleMeters::forget);
         self.retain_findings(snapshot);
+        self.limits.retain(snapshot.usage_limits.list.iter().map(|limit| &limit.name));
         prune(&self.routes, &routes, RouteMeters::forget);
         prune(&self.pools, &pools, PoolMeters::forget);
         prune(&self.backends, &backends, BackendMeters::forget);
@@ -296,7 +301,7 @@ fn seconds(millis: u64) -> f64 {
 #[allow(clippy::unwrap_used, reason = "tests may panic")]
 mod tests {
     use super::*;
-    use crate::domain::{BackendName, Ending, Outcome, Usage};
+    use crate::domain::{BackendName, Ending, LimitName, Outcome, Usage};
     use crate::telemetry::meters::ProbeResult;
     use crate::telemetry::table::TABLE;
     use std::time::Duration;
@@ -327,6 +332,7 @@ mod tests {
         metrics.waf_found(&"chat-policy".into(), &"scanner".into(), "block", "prevent");
         metrics.waf_uncounted(4);
         metrics.waf_uncounted(3);
+        metrics.limits.meters(&LimitName::new("team").unwrap()).passed.inc();
         metrics.faulted("no_backend");
         metrics.shed(Class::Batch, Reason::InFlight);
         metrics.flawed(Flaw::LengthTwice, Treatment::Refuse);

@@ -5,6 +5,7 @@
 
 pub mod access_log;
 pub mod clock;
+mod limits;
 pub mod logging;
 pub mod meters;
 pub mod metrics;
@@ -14,6 +15,7 @@ pub mod table;
 
 pub use access_log::{AccessLog, AttemptRecord, Record, TokensRecord, WafRecord, dotted};
 pub use clock::{Timestamp, now, unix_ms};
+pub use limits::{LimitMeters, LimitTable};
 pub use meters::{BackendMeters, PoolMeters, ProbeResult, RouteMeters, RuleMeters};
 pub use metrics::Metrics;
 
@@ -79,6 +81,8 @@ pub(crate) mod tests {
             cors: None,
             rules: crate::policy::rules::Rules::default(),
             waf: None,
+            access: None,
+            usage_limits: crate::config::snapshot::UsageLimits::default(),
             pools: Vec::new(),
             routes: Vec::new(),
         }

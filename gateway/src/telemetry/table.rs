@@ -177,6 +177,14 @@ table! {
         "Bytes of response bodies sent to clients.";
     denials: counter "tidegate_denials_total" ["code"]
         "Requests that the gateway refused, by code.";
+    limit_results: counter "tidegate_limit_requests_total" ["limit", "result"]
+        "Requests for which a usage limit held: passed, or what it had too little of.";
+    limit_tokens: counter "tidegate_limit_tokens_total" ["limit"]
+        "Tokens charged to a usage limit, weighted.";
+    limit_buckets: gauge "tidegate_limit_buckets" []
+        "Buckets of usage limits in memory.";
+    limit_crowded: counter "tidegate_limit_crowded_total" []
+        "Charges to the bucket that everybody shares who found no room for one of its own.";
     shed: counter "tidegate_shed_total" ["class", "reason"]
         "Requests refused because the process was at a ceiling, by class and reason.";
     waiting: gauge "tidegate_requests_waiting" []

@@ -2,6 +2,7 @@
 
 use crate::cli::span::{print_size, print_span};
 use crate::config::snapshot::{Pool, Snapshot};
+use crate::policy::limit::{self, Measure, Rule, Window};
 use serde::Serialize;
 
 /// One limit.
@@ -12,7 +13,7 @@ pub(super) struct Limit {
 }
 
 /// Every limit that the request meets, in the order of its way.
-pub(super) fn explain(snapshot: &Snapshot, pool: &Pool, stream: bool) -> Vec<Limit> {
+pub(super) fn explain(snapshot: &Snapshot, (route, pool): (Option<&str>, &Pool), stream: bool) -> Vec<Limit> {
     let limits = &snapshot.limits;
     let (failover, timeouts) = (&pool.failover, &pool.timeouts);
     let size = |bytes: usize| print_size(u64::try_from(bytes).unwrap_or(u64::MAX));
@@ -56,5 +57,45 @@ pub(super) fn explain(snapshot: &Snapshot, pool: &Pool, stream: bool) -> Vec<Lim
         ("connect", format!("{}, {} with TLS", print_span(timeouts.connect), print_span(timeouts.handshake))),
         ("answer", format!("no pause over {}, {} in all", print_span(timeouts.idle), print_span(timeouts.total))),
     ];
-    lines.into_iter().map(|(what, limit)| Limit { what, limit }).collect()
+    let lines = lines.into_iter().map(|(what, limit)| Limit { what, limit });
+    lines.chain(usage(snapshot, route)).collect()
+}
+
+/// The usage limits that hold for the request, and those that hold if its consumer has them.
+fn usage(snapshot: &Snapshot, route: Option<&str>) -> impl Iterator<Item = Limit> {
+    let own = snapshot.routes.iter().find(|known| Some(known.name.as_str()) == route).map(|route| &route.limits);
+    snapshot.usage_limits.list.iter().enumerate().filter_map(move |(index, limit)| {
+        let named = |limits: &[usize]| limits.contains(&index);
+        let of_route = limit.everywhere || own.is_some_and(|own| named(own));
+        let consumers = snapshot.access.iter().flat_map(|access| &access.consumers);
+        let mut whose = consumers.filter(|consumer| named(&consumer.limits)).map(|consumer| consumer.name.as_str());
+        let scope = match (of_route, whose.next()) {
+            (true, _) => String::new(),
+            (false, Some(first)) => {
+                format!(", for {}", std::iter::once(first).chain(whose.take(4)).collect::<Vec<_>>().join(", "))
+            }
+            (false, None) => return None,
+        };
+        Some(Limit { what: "usage", limit: format!("{}: {}{scope}", limit.name, ceilings(limit)) })
+    })
+}
+
+fn ceilings(limit: &limit::Limit) -> String {
+    let rule = |rule: &Rule| {
+        let per = match rule.window {
+            Window::Sliding(per) => format!(" in {}", print_span(per)),
+            Window::Calendar(period) => format!(" per {}", period.label()),
+            Window::Held => " at the same time".to_owned(),
+        };
+        let what = match rule.measure {
+            Measure::Requests | Measure::RequestQuota | Measure::Concurrent => "requests",
+            Measure::Tokens | Measure::TokenQuota => "tokens",
+            Measure::Streams => "streams",
+        };
+        format!("{} {what}{per}", rule.max)
+    };
+    let most =
+        [("max_tokens", limit.ceilings.max_tokens), ("n", limit.ceilings.n), ("prompt", limit.ceilings.prompt_tokens)];
+    let most = most.into_iter().filter_map(|(name, max)| Some(format!("{name} at most {}", max?)));
+    limit.rules.iter().map(rule).chain(most).collect::<Vec<_>>().join(", ")
 }

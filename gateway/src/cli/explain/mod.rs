@@ -199,7 +199,8 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
             let Some(pool) = snapshot.pools.get(index) else { return explanation };
             explanation.pool = Some(pool.name.to_string());
             explanation.backends = backends::explain(pool, &target, ask, live);
-            explanation.limits = limits::explain(snapshot, pool, ask.stream);
+            let route = explanation.routes.iter().find(|line| line.chosen).map(|line| line.route.as_str());
+            explanation.limits = limits::explain(snapshot, (route, pool), ask.stream);
             explanation.refusal = backends::refusal(&explanation.backends).map(|fault| (&Refusal::from(&fault)).into());
         }
     }

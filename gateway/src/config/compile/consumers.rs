@@ -1,7 +1,7 @@
 //! Compiles who may call: consumers, plans, keys, certificates, scopes. It reads no clock: whether a key is in force is asked
 //! for every request.
 
-use super::{name, network, route, time, unique};
+use super::{name, network, route, time, unique, usage_limits};
 use crate::config::file;
 use crate::config::report::{Report, suggestion};
 use crate::config::snapshot::{Access, Certificates, Consumer, Key, Keys, Route};
@@ -55,14 +55,6 @@ pub(super) fn compile(file: &file::File, routes: &[Route], report: &mut Report<'
     (!broken && access.plans.len() == plans.len()).then_some(access)
 }
 
-/// Usage limits by their names, as indices.
-pub(super) fn limits(names: &[String], _file: &file::File, path: &str, report: &mut Report<'_>) -> Vec<usize> {
-    for (index, name) in names.iter().enumerate() {
-        report.problem(&format!("{path}[{index}]"), format!("no usage limit is named `{name}`"), None);
-    }
-    Vec::new()
-}
-
 fn plan(
     typed: &file::Plan,
     (index, file): (usize, &file::File),
@@ -71,7 +63,7 @@ fn plan(
 ) -> (Option<PlanName>, Plan) {
     let path = format!("plans[{index}]");
     let plan = Plan {
-        limits: limits(&typed.limits, file, &format!("{path}.limits"), report),
+        limits: usage_limits::named(&typed.limits, file, &format!("{path}.limits"), report),
         scope: scope(&typed.allow, &format!("{path}.allow"), routes, report),
         class: typed.class.map(class),
     };
@@ -93,7 +85,7 @@ fn consumer(
         found
     });
     let of_plan = plan.and_then(|index| plans.get(index)).map(|(_, plan)| plan);
-    let mut all = limits(&typed.limits, file, &format!("{path}.limits"), report);
+    let mut all = usage_limits::named(&typed.limits, file, &format!("{path}.limits"), report);
     for limit in of_plan.iter().flat_map(|plan| &plan.limits) {
         if !all.contains(limit) {
             all.push(*limit);

@@ -21,6 +21,7 @@ mod secret;
 mod time;
 mod tls;
 mod url;
+mod usage_limits;
 mod waf;
 
 use super::file::{self, Period, Size};
@@ -50,6 +51,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     let routes = route::compile(file, (cors.as_ref(), waf.as_ref()), report);
     let rules = rules::compile(file, routes.as_deref().unwrap_or_default(), report);
     let overload = ceilings::overload(&file.overload, routes.as_deref(), report);
+    let usage_limits = usage_limits::compile(file, report);
     let http2 = ceilings::http2(&file.http2, report);
     let access = consumers::compile(file, routes.as_deref().unwrap_or_default(), report);
     Some(Snapshot {
@@ -71,6 +73,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         rules,
         waf,
         access,
+        usage_limits: usage_limits?,
         pools: pools.into_iter().collect::<Option<_>>()?,
         routes: routes?,
     })

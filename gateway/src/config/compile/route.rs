@@ -1,6 +1,6 @@
 //! Compiles the routes and sorts them, most specific first: host, then path, then deployment. It matches no request.
 
-use super::{consumers, cors, name, unique, unknown_pool, waf};
+use super::{cors, name, unique, unknown_pool, usage_limits, waf};
 use crate::config::file::{self, Match, Switch};
 use crate::config::report::Report;
 use crate::config::snapshot::{Route, Waf};
@@ -70,7 +70,7 @@ fn route(typed: &file::Route, file: &file::File, path: &str, report: &mut Report
         unknown_pool(&typed.pool, file, &format!("{path}.pool"), report);
     }
     let matcher = matcher(&typed.matches, &format!("{path}.match"), report);
-    let limits = consumers::limits(&typed.limits, file, &format!("{path}.limits"), report);
+    let limits = usage_limits::named(&typed.limits, file, &format!("{path}.limits"), report);
     Some(Route { name: name?, matcher: matcher?, pool: pool?, cors: None, waf: None, limits })
 }
 

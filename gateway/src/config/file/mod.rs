@@ -16,6 +16,7 @@ mod protection;
 mod route;
 mod rules;
 mod tls;
+mod usage_limits;
 mod values;
 mod waf;
 
@@ -38,6 +39,7 @@ pub(super) use rules::{
     Action, Condition, HeaderField, Operator, Protocol, Redirect, Rewrite, Rule, Transform, Variable,
 };
 pub(super) use tls::{ClientAuthMode, Pair, Tls, UnknownName};
+pub(super) use usage_limits::{Part, Period as QuotaPeriod, Rate, UsageLimit, UsageState, Weights};
 pub(super) use values::{
     HeaderText, PERIOD_ERROR, Period, SHARE_ERROR, SIZE_ERROR, ScalarError, Secret, Share, Size, Switch,
 };
@@ -123,6 +125,14 @@ pub(super) struct File {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub(super) plans: Vec<Plan>,
+    /// How much may be used, at most 1024.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub(super) usage_limits: Vec<UsageLimit>,
+    /// Where is kept what was used of quotas; default: nowhere, a restart gives them anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "UsageState")]
+    pub(super) usage_state: Option<UsageState>,
     /// Pools of interchangeable backends, 1 to 256.
     #[schemars(length(min = 1, max = 256))]
     pub(super) pools: Vec<Pool>,

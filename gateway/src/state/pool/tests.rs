@@ -153,6 +153,8 @@ fn snapshot(pool: Pool) -> Arc<Snapshot> {
         cors: None,
         rules: crate::policy::rules::Rules::default(),
         waf: None,
+        access: None,
+        usage_limits: snapshot::UsageLimits::default(),
         pools: vec![pool],
         routes: Vec::new(),
     })

@@ -128,6 +128,10 @@ fn answer(out: &mut Vec<u8>, record: &Record<'_>) {
         key!(out, "code");
         text(out, code);
     }
+    if let Some(limit) = &record.limit {
+        key!(out, "limit");
+        text(out, limit);
+    }
     key!(out, "served_by");
     optional(out, record.served_by.as_deref(), text);
     key!(out, "attempts");

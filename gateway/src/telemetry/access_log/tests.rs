@@ -42,6 +42,7 @@ fn record() -> Record<'static> {
         status: Some(200),
         ending: "served",
         code: None,
+        limit: None,
         served_by: Some("francecentral/france".into()),
         attempts: vec![attempt("sweden", "rate_limited", 429, 12_345), attempt("france", "served", 200, 300_000)],
         waf: Vec::new(),

@@ -1,0 +1,100 @@
+//! Series of usage limits: what they decided and what was charged to them. Limits are those of the configuration.
+
+use super::meters::Trail;
+use super::table::Families;
+use crate::domain::LimitName;
+use crate::policy::limit::Measure;
+use parking_lot::Mutex;
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+/// Result of a limit that has given what was asked for; and of one whose ceiling for one request was passed.
+const PASSED: &str = "passed";
+const CEILING: &str = "ceiling";
+
+/// Series of one limit.
+#[derive(Debug)]
+pub struct LimitMeters {
+    /// Requests that it let pass.
+    pub passed: IntCounter,
+    /// Requests that asked for more than one request may.
+    pub ceiling: IntCounter,
+    refused: [IntCounter; Measure::ALL.len()],
+    /// Tokens charged to it, weighted.
+    pub tokens: IntCounter,
+    trail: Trail,
+}
+
+impl LimitMeters {
+    fn new(table: &LimitTable, limit: &LimitName) -> Self {
+        let mut trail = Trail::default();
+        let limit = limit.as_str();
+        let mut result = |result| trail.take(&table.results, &[limit, result]);
+        let (passed, ceiling) = (result(PASSED), result(CEILING));
+        let refused = Measure::ALL.map(|measure| result(measure.label()));
+        let tokens = trail.take(&table.tokens, &[limit]);
+        Self { passed, ceiling, refused, tokens, trail }
+    }
+
+    /// It has too little of `measure`.
+    pub fn refused(&self, measure: Measure) {
+        if let Some(counter) = self.refused.get(measure as usize) {
+            counter.inc();
+        }
+    }
+}
+
+/// The meters of all limits.
+#[derive(Debug)]
+pub struct LimitTable {
+    results: IntCounterVec,
+    tokens: IntCounterVec,
+    known: Mutex<HashMap<LimitName, Arc<LimitMeters>>>,
+    /// Buckets in memory.
+    pub buckets: IntGauge,
+    /// How often somebody found no room for a bucket of its own.
+    pub crowded: IntCounter,
+}
+
+impl LimitTable {
+    pub(super) fn new(families: &Families) -> Self {
+        Self {
+            results: families.limit_results.clone(),
+            tokens: families.limit_tokens.clone(),
+            known: Mutex::default(),
+            buckets: families.limit_buckets.with_label_values::<&str>(&[]),
+            crowded: families.limit_crowded.with_label_values::<&str>(&[]),
+        }
+    }
+
+    /// Meters of a limit. Takes a lock: look them up when a configuration comes into force, not per request.
+    #[must_use]
+    pub fn meters(&self, limit: &LimitName) -> Arc<LimitMeters> {
+        let make = || Arc::new(LimitMeters::new(self, limit));
+        Arc::clone(self.known.lock().entry(limit.clone()).or_insert_with(make))
+    }
+
+    /// Removes the series of limits that are not `kept`.
+    pub(super) fn retain<'n>(&self, kept: impl Iterator<Item = &'n LimitName>) {
+        let kept: HashSet<&LimitName> = kept.collect();
+        self.known.lock().retain(|name, meters| {
+            let stays = kept.contains(name);
+            if !stays {
+                meters.trail.forget();
+            }
+            stays
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The meters index by discriminant; the labels come from `ALL`.
+    #[test]
+    fn the_order_of_all_is_the_order_of_the_variants() {
+        assert!(Measure::ALL.iter().enumerate().all(|(index, measure)| *measure as usize == index));
+    }
+}
