@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a build, the tests or the benchmark need, and only what is missing. Safe to run again and again.
 #   tests/setup.sh build    C compiler and cmake (zlib-ng, a dependency of Pingora)
-#   tests/setup.sh test     build + curl, openssl, promtool, a Python venv with the official OpenAI SDK   (default)
+#   tests/setup.sh test     build + curl, openssl, promtool, pebble, slowhttptest, a Python venv with the official OpenAI SDK   (default)
 #   tests/setup.sh bench    test + nginx
 # Everything that needs no root goes below target/: target/venv, target/tools.
 set -euo pipefail
@@ -65,23 +65,28 @@ missing_packages() {
     echo "${missing[@]-}"
 }
 
-# promtool without the service that Debian's package would start: the package is unpacked, not installed.
-provide_promtool() {
-    if have promtool || [ -x "$tools/promtool" ]; then return; fi
+# Programs of a Debian package without its services and without root: the package is unpacked, not installed.
+provide_tools() { # package, programs
+    local package=$1 program missing=()
+    shift
+    for program in "$@"; do
+        have "$program" || [ -x "$tools/$program" ] || missing+=("$program")
+    done
+    if [ ${#missing[@]} = 0 ]; then return; fi
     if ! have apt-get || ! have dpkg-deb; then
-        say "please install promtool (part of Prometheus), then run this again"
+        say "please install ${missing[*]} (Debian's package $package), then run this again"
         exit 1
     fi
-    say "unpacking promtool from the package prometheus"
+    say "unpacking ${missing[*]} from the package $package"
     local unpacked
     unpacked=$(mktemp -d)
-    if ! (cd "$unpacked" && apt-get -o APT::Sandbox::User=root -qq download prometheus </dev/null >&2); then
+    if ! (cd "$unpacked" && apt-get -o APT::Sandbox::User=root -qq download "$package" </dev/null >&2); then
         if [ "$(id -u)" = 0 ] || sudo -n true 2>/dev/null; then refresh_packages; fi
-        (cd "$unpacked" && retry apt-get -o Acquire::Retries=3 -o APT::Sandbox::User=root -qq download prometheus </dev/null >&2)
+        (cd "$unpacked" && retry apt-get -o Acquire::Retries=3 -o APT::Sandbox::User=root -qq download "$package" </dev/null >&2)
     fi
-    dpkg-deb -x "$unpacked"/prometheus_*.deb "$unpacked"
+    dpkg-deb -x "$unpacked/$package"_*.deb "$unpacked"
     mkdir -p "$tools"
-    install -m 0755 "$unpacked/usr/bin/promtool" "$tools/promtool"
+    for program in "${missing[@]}"; do install -m 0755 "$unpacked/usr/bin/$program" "$tools/$program"; done
     rm -rf "$unpacked"
 }
 
@@ -110,6 +115,8 @@ fi
 read -r -a missing <<<"$(missing_packages)"
 install_packages "${missing[@]}"
 if [ "$purpose" != build ]; then
-    provide_promtool
+    provide_tools prometheus promtool
+    provide_tools pebble pebble pebble-challtestsrv
+    provide_tools slowhttptest slowhttptest
     provide_venv
 fi

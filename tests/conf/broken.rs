@@ -76,3 +76,27 @@ pools:
     assert!(told_of("edge.pem", "edge.pem")[0].contains("holds no PEM private key"));
     assert!(told_of("edge.key", "edge.key")[0].contains("holds no PEM certificate"));
 }
+
+#[test]
+fn a_cache_for_keys_that_others_can_enter_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let cache = directory.path().join("acme");
+    std::fs::create_dir(&cache).unwrap();
+    let text = "version: 1
+listeners:
+  - { name: public, address: \"127.0.0.1:0\" }
+  - { name: secure, address: \"127.0.0.1:0\", tls: { acme: { names: [ Edge.example ], cache: acme } } }
+pools:
+  - name: chat
+    backends: [ { name: a, region: eastus, url: \"https://a.example\", auth: none } ]
+";
+    let load = |mode: u32| {
+        std::fs::set_permissions(&cache, std::fs::Permissions::from_mode(mode)).unwrap();
+        tidegate::config::load_text("x.yaml", text, directory.path(), &environment)
+    };
+    assert!(told(&load(0o750).unwrap_err().0[0]).contains("listeners[1].tls.acme.cache: others have access to"));
+    let (snapshot, _) = load(0o700).unwrap();
+    let acme = snapshot.listeners[1].tls.as_ref().unwrap().acme.as_ref().unwrap();
+    assert_eq!((acme.names[0].as_str(), acme.pem.ends_with("acme/secure.pem")), ("edge.example", true));
+}

@@ -25,6 +25,19 @@ pub fn workspace_file(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).join(path)
 }
 
+/// A program that the test command provides, else the system's.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn tool(name: &str) -> PathBuf {
+    let own = workspace_file("target/tools").join(name);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|directory| directory.join(name)).find(|path| path.is_file());
+    let found = Some(own).filter(|own| own.is_file()).or(found);
+    found.unwrap_or_else(|| panic!("{name} is not there: run `tests/setup.sh` first"))
+}
+
 /// Python with the official `openai` package, as the test command installs it.
 ///
 /// # Panics

@@ -10,6 +10,7 @@
     reason = "tests may panic, and read the real clock"
 )]
 
+mod acme;
 mod backends;
 mod certificates;
 mod clients;

@@ -1,8 +1,9 @@
 //! What happens without a request: names are resolved ([`resolve`]), backends probed ([`probe`]), the configuration is
-//! loaded anew on SIGHUP ([`reload`]), operators and Prometheus are answered ([`admin`]).
+//! loaded anew on SIGHUP ([`reload`]), certificates obtained ([`acme`]), operators and Prometheus are answered ([`admin`]).
 //!
 //! Nothing here decides about a request: it keeps `state` informed and puts configurations in force.
 
+mod acme;
 pub mod admin;
 mod crew;
 mod pressure;
@@ -12,7 +13,7 @@ pub mod resolve;
 pub mod usage;
 
 use crate::config::snapshot::Address;
-use crate::state::{BodyMemory, Fleet, Floor, Registry};
+use crate::state::{BodyMemory, Challenges, Fleet, Floor, Registry};
 use crate::telemetry::{AccessLog, Metrics};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -48,6 +49,8 @@ pub struct Shared {
     pub listening: Arc<AtomicBool>,
     /// The process is shutting down: `/readyz` says 503.
     pub draining: Arc<AtomicBool>,
+    /// Where the answers for ACME servers are put.
+    pub challenges: Challenges,
 }
 
 /// The services for Pingora's server, in the order in which to add them: the background work, and the admin listener when
@@ -84,6 +87,7 @@ impl BackgroundService for Work {
             () = usage::keep(shared) => {}
             () = resolve::keep(shared, self.reload.generations()) => {}
             () = probe::keep(shared, self.reload.generations()) => {}
+            () = acme::keep(shared, self.reload.generations()) => {}
             () = self.reload.keep(hangups) => {}
             () = stopped(&mut shutdown) => {}
         }

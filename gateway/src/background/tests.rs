@@ -65,6 +65,7 @@ pub(super) fn shared(site: &Site<'_>) -> Shared {
         memory,
         listening: Arc::new(true.into()),
         draining: Arc::default(),
+        challenges: Default::default(),
     }
 }
 

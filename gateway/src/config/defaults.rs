@@ -6,6 +6,8 @@ use std::time::Duration;
 pub(super) const ADMIN_ADDRESS: &str = "127.0.0.1:9090";
 /// Listeners speak HTTP/2 too: SDKs and browsers use it where it is offered.
 pub(super) const LISTENER_HTTP2: bool = true;
+/// Let's Encrypt: what most ask for who ask for a certificate.
+pub(super) const ACME_DIRECTORY: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// Permissions of a Unix socket: its owner and its group, such as the web server in front.
 pub(super) const SOCKET_MODE: u32 = 0o660;
 

@@ -1,12 +1,14 @@
 //! The snapshot: one validated, compiled, immutable configuration. Requests pin one; a reload replaces it whole.
 
 mod access;
+mod acme;
 mod address;
 mod connections;
 mod http2;
 mod overload;
 
 pub use access::{Access, Certificates, Consumer, Key, Keys};
+pub use acme::Acme;
 pub use address::Address;
 pub use connections::Connections;
 pub use http2::Http2;

@@ -196,11 +196,13 @@ pub(super) enum Verdict {
     Answered(Reply),
 }
 
-/// An answer of our own that is no refusal. It has no body.
+/// An answer of our own that is no refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) fields: Vec<(HeaderName, HeaderValue)>,
+    /// Empty but for the answer to an ACME server.
+    pub(super) body: Bytes,
 }
 
 impl From<Denial> for Verdict {

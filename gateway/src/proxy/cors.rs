@@ -11,6 +11,7 @@ use crate::domain::Denial;
 use crate::openai::operation;
 use crate::policy::cors::{Cors, OWN, Preflight};
 use crate::policy::route;
+use bytes::Bytes;
 use http::{Method, StatusCode, Uri, header};
 use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -26,7 +27,7 @@ pub(super) fn preflight(request: &RequestHeader, live: &Live) -> Option<Verdict>
     let asked = request.headers.get_all(header::ACCESS_CONTROL_REQUEST_HEADERS).iter();
     let headers = asked.map(http::HeaderValue::as_bytes).collect::<Vec<_>>().join(&b',');
     Some(match cors.preflight(&Preflight { origin, method, headers: &headers }) {
-        Ok(fields) => Reply { status: StatusCode::NO_CONTENT, fields }.into(),
+        Ok(fields) => Reply { status: StatusCode::NO_CONTENT, fields, body: Bytes::new() }.into(),
         Err(refused) => Denial::CorsRefused { what: refused.what() }.into(),
     })
 }

@@ -16,6 +16,7 @@ use crate::policy::screen::finding::Ruling;
 use crate::policy::screen::ruleset::{Limiter, Policy, Screening};
 use crate::policy::screen::view::{Place, View};
 use crate::state::Rates;
+use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, header};
 use pingora::http::RequestHeader;
 use std::sync::Arc;
@@ -125,7 +126,7 @@ fn verdict(ruling: Ruling) -> Result<(), Verdict> {
             let location = HeaderValue::from_str(&location).unwrap_or(HeaderValue::from_static("/"));
             let fields =
                 vec![(header::LOCATION, location), (header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
-            Reply { status: StatusCode::FOUND, fields }.into()
+            Reply { status: StatusCode::FOUND, fields, body: Bytes::new() }.into()
         }
     })
 }

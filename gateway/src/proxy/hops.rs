@@ -123,7 +123,7 @@ fn is_probe(request: &RequestHeader) -> bool {
 /// The answer to a probe: 200 is the only status that Front Door takes for healthy.
 fn health(ready: bool) -> Reply {
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    Reply { status, fields: vec![(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))] }
+    Reply { status, fields: vec![(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], body: Bytes::new() }
 }
 
 /// Tells the backend who asked and through whom. What a stranger said about itself is dropped; what a trusted hop said is

@@ -19,6 +19,7 @@
 mod accept;
 mod admit;
 mod authenticate;
+mod challenge;
 mod classify;
 mod closing;
 mod context;
@@ -54,7 +55,7 @@ pub use overload::Doorman;
 
 use crate::config::snapshot::Address;
 use crate::domain::{Denial, Outcome};
-use crate::state::{BodyMemory, Gauges};
+use crate::state::{BodyMemory, Challenges, Gauges};
 use crate::telemetry::{AccessLog, Metrics, clock};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -92,6 +93,8 @@ pub struct Gateway {
     pub via: Via,
     /// Addresses of the listeners that only redirect to HTTPS.
     pub redirecting: Vec<Address>,
+    /// What ACME servers may ask for.
+    pub challenges: Challenges,
     /// Ends the WebSockets with the process.
     pub closing: Closing,
 }
@@ -142,6 +145,9 @@ impl Gateway {
         let keepalive = snapshot.limits.keepalive_timeout.as_secs();
         if session.downstream_session.get_keepalive().is_some() {
             session.downstream_session.set_keepalive(Some(keepalive.max(1)));
+        }
+        if let Some(reply) = challenge::reply(session.req_header(), &self.challenges) {
+            return Err(Verdict::from(reply).into());
         }
         if !snapshot.hops.is_plain() {
             let ready = || self.metrics.draining.get() == 0 && live.fleet.lacking(clock::now()).next().is_none();

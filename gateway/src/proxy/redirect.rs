@@ -4,6 +4,7 @@
 use super::context::Reply;
 use crate::config::snapshot::Address;
 use crate::domain::Denial;
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use pingora::http::RequestHeader;
 use pingora::protocols::l4::socket::SocketAddr as Local;
@@ -30,7 +31,7 @@ pub(super) fn reply(request: &RequestHeader) -> Result<Reply, Denial> {
     let target = if target.starts_with('/') { target } else { "/" };
     let location = HeaderValue::from_str(&format!("https://{host}{target}"))
         .map_err(|_error| Denial::BadPath { what: "it holds characters that a URL cannot have" })?;
-    Ok(Reply { status: StatusCode::PERMANENT_REDIRECT, fields: vec![(header::LOCATION, location)] })
+    Ok(Reply { status: StatusCode::PERMANENT_REDIRECT, fields: vec![(header::LOCATION, location)], body: Bytes::new() })
 }
 
 /// The host without its port, where it is a name or an address.

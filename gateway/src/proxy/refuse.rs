@@ -1,5 +1,5 @@
-//! Refuse: any denial or fault → one answer in OpenAI's shape; the table is `openai::refusal`. Preflights and redirects
-//! are written here too.
+//! Refuse: any denial or fault → one answer in OpenAI's shape; the table is `openai::refusal`. Preflights,
+//! redirects and what ACME servers ask for are written here too.
 
 use super::context::{Reply, RequestContext, Verdict};
 use super::cors;
@@ -94,12 +94,12 @@ fn refused(ctx: &RequestContext, refusal: &Refusal) -> Result<(ResponseHeader, B
 fn answered(reply: &Reply) -> Result<(ResponseHeader, Bytes)> {
     let mut answer = ResponseHeader::build(reply.status, Some(8))?;
     if reply.status != StatusCode::NO_CONTENT {
-        answer.insert_header(header::CONTENT_LENGTH, HeaderValue::from(0))?;
+        answer.insert_header(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()))?;
     }
     for (name, value) in &reply.fields {
         answer.append_header(name, value)?;
     }
-    Ok((answer, Bytes::new()))
+    Ok((answer, reply.body.clone()))
 }
 
 /// Reads on for a moment and throws away what comes: a connection that is closed with bytes unread is reset, and the

@@ -10,6 +10,7 @@ use crate::policy::rules::Matched;
 use crate::policy::rules::action::{Asked, Change, HeaderChange, Redirect};
 use crate::policy::rules::condition::Request;
 use crate::policy::screen::view::{Place, View};
+use bytes::Bytes;
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode, Uri, Version, header};
 use pingora::Result;
@@ -179,7 +180,9 @@ fn redirected(redirect: &Redirect, request: &RequestHeader, (live, envelope): (&
     };
     let status = StatusCode::from_u16(redirect.status).unwrap_or(StatusCode::TEMPORARY_REDIRECT);
     match HeaderValue::from_str(&location) {
-        Ok(location) => Reply { status, fields: vec![(HeaderName::from_static("location"), location)] }.into(),
+        Ok(location) => {
+            Reply { status, fields: vec![(HeaderName::from_static("location"), location)], body: Bytes::new() }.into()
+        }
         Err(_) => Denial::BadPath { what: "it cannot be sent elsewhere" }.into(),
     }
 }

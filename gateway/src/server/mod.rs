@@ -8,7 +8,7 @@ use crate::background::reload::{self, Reload};
 use crate::config::snapshot::{Address, Http2, Listener, Process, Snapshot};
 use crate::proxy::guard::{Door, Guard};
 use crate::proxy::{Closing, Doorman, Gateway, Live, Via};
-use crate::state::{BodyMemory, Connections, Fleet, Gauges, Registry};
+use crate::state::{BodyMemory, Challenges, Connections, Fleet, Gauges, Registry};
 use crate::telemetry::{AccessLog, Metrics};
 use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
@@ -146,6 +146,7 @@ struct Parts {
     draining: Arc<AtomicBool>,
     via: Via,
     closing: Closing,
+    challenges: Challenges,
 }
 
 impl Parts {
@@ -180,6 +181,7 @@ impl Parts {
             draining: Arc::default(),
             via: Via::fresh(),
             closing: Closing::default(),
+            challenges: Challenges::default(),
         })
     }
 
@@ -202,6 +204,7 @@ impl Parts {
             via: self.via.clone(),
             redirecting: snapshot.listeners.iter().filter(|l| l.redirect_to_https).map(|l| l.address.clone()).collect(),
             closing: self.closing.clone(),
+            challenges: self.challenges.clone(),
         };
         let mut proxy = http_proxy(conf, gateway);
         let mut options = HttpServerOptions::default();
@@ -248,6 +251,7 @@ impl Parts {
             floor: self.doorman.floor().clone(),
             listening: Arc::default(),
             draining: Arc::clone(&self.draining),
+            challenges: self.challenges.clone(),
         };
         let hooks = vec![self.certificates_hook(), self.live_hook()];
         background::services(Reload::new(shared, options.config.clone(), Box::new(environment), hooks))

@@ -6,6 +6,7 @@
 mod addresses;
 mod backend;
 mod cells;
+mod challenges;
 mod connections;
 mod gauges;
 mod limits;
@@ -20,6 +21,7 @@ mod ticket;
 
 pub use addresses::Addresses;
 pub use backend::BackendState;
+pub use challenges::{Answer, Challenges};
 pub use connections::{Connections, Seat};
 pub use gauges::{Gauges, Presence};
 pub use limits::{Chain, ChainKey, Charge, Limits, Quotas, QuotasError, Refused, Reserved, Told};

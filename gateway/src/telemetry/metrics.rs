@@ -1,6 +1,8 @@
 //! [`Metrics`]: the registry, filled from the table, and the doors to its series. Hands out meters for the hot path;
 //! never counts by itself and never invents a label.
 
+mod certificates;
+
 use super::clock;
 use super::limits::LimitTable;
 use super::meters::{BackendMeters, PoolMeters, RouteMeters, RuleMeters};
@@ -210,22 +212,6 @@ impl Metrics {
         self.families.reload_successful.with_label_values(BARE).set(1);
     }
 
-    /// The certificates that are served now, each by listener and path, with the end of its validity in Unix time. Those
-    /// that are served no more leave.
-    pub fn certificates(&self, served: &[(String, String, u64)]) {
-        let mut known = self.certificates.lock();
-        let now: HashSet<_> = served.iter().map(|(listener, path, _)| (listener.clone(), path.clone())).collect();
-        for (listener, path) in known.difference(&now) {
-            // Gone already is as good.
-            let _ = self.families.certificate_expiry.remove_label_values(&[listener, path]);
-        }
-        for (listener, path, expiry) in served {
-            let expiry = seconds(expiry.saturating_mul(1000));
-            self.families.certificate_expiry.with_label_values(&[listener, path]).set(expiry);
-        }
-        *known = now;
-    }
-
     /// A reload was tried.
     pub fn reloaded(&self, ok: bool) {
         self.families.reloads.with_label_values(&[result(ok)]).inc();
@@ -333,6 +319,7 @@ mod tests {
         metrics.waf_uncounted(4);
         metrics.waf_uncounted(3);
         metrics.limits.meters(&LimitName::new("team").unwrap()).passed.inc();
+        metrics.acme_failures("edge", Some(2));
         metrics.faulted("no_backend");
         metrics.shed(Class::Batch, Reason::InFlight);
         metrics.flawed(Flaw::LengthTwice, Treatment::Refuse);

@@ -219,6 +219,8 @@ table! {
         "1 when the last load of the configuration succeeded, else 0.";
     certificate_expiry: float_gauge "tidegate_certificate_expiry_timestamp_seconds" ["listener", "certificate"]
         "When the certificate of a listener expires, Unix time; the certificate by the path of its file.";
+    acme_failures: gauge "tidegate_acme_failures" ["listener"]
+        "Orders in a row that have brought no certificate for the listener, 0 after a good one.";
     access_log_lines: counter "tidegate_access_log_lines_total" []
         "Lines written to the access log.";
     access_log_dropped: counter "tidegate_access_log_dropped_total" []

@@ -1,6 +1,7 @@
 //! The typed file to a snapshot: every check of meaning. It collects problems in the report and goes on; what it returns
 //! counts only when the report is clean.
 
+mod acme;
 mod address;
 mod backend;
 mod ceilings;

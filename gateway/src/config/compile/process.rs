@@ -1,7 +1,7 @@
 //! Compiles what concerns the process itself: listeners, admin, limits, headers, access log, DNS.
 
 use super::address::{self, Taken};
-use super::{connections, name, positive, size, tls, unique, zero_or_more};
+use super::{acme, connections, name, positive, size, tls, unique, zero_or_more};
 use crate::config::file::{self, Switch};
 use crate::config::report::Report;
 use crate::config::snapshot::{AccessLog, Dns, Headers, Limits, Listener, Process};
@@ -20,6 +20,7 @@ pub(super) fn listeners(file: &file::File, report: &mut Report<'_>) -> (Option<V
     for (index, typed) in file.listeners.iter().enumerate() {
         listeners.push(listener(typed, &format!("listeners[{index}]"), &mut taken, report));
     }
+    acme::needs_plain(file, report);
     let admin = match &file.admin {
         Switch::Off => None,
         Switch::On(admin) => address::ip(&admin.address, "admin.address", &mut taken, report),
@@ -34,7 +35,11 @@ pub(super) fn listeners(file: &file::File, report: &mut Report<'_>) -> (Option<V
 fn listener(typed: &file::Listener, path: &str, taken: &mut Taken, report: &mut Report<'_>) -> Option<Listener> {
     let name = name(ListenerName::new(&typed.name), &format!("{path}.name"), report);
     let address = address::listener(typed, path, taken, report);
-    let tls = typed.tls.as_ref().map(|typed| tls::listener(typed, &format!("{path}.tls"), report));
+    let tls = typed.tls.as_ref().map(|tls| {
+        let path = format!("{path}.tls");
+        let acme = tls.acme.as_ref().map(|acme| acme::compile(acme, &typed.name, &format!("{path}.acme"), report));
+        tls::listener(tls, acme, &path, report)
+    });
     if tls.is_some() && typed.redirect_to_https {
         report.problem(&format!("{path}.redirect_to_https"), "is for listeners without `tls`", None);
     }

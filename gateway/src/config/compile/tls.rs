@@ -3,7 +3,7 @@
 
 use crate::config::file;
 use crate::config::report::Report;
-use crate::config::snapshot::{BackendTls, ClientAuth, Tls, TlsFiles};
+use crate::config::snapshot::{Acme, BackendTls, ClientAuth, Tls, TlsFiles};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
@@ -15,8 +15,8 @@ use std::path::Path;
 /// Largest PEM file, in bytes; the bundle of all public CAs is about 250 KiB.
 const PEM_SIZE_MAX: u64 = 4 * 1024 * 1024;
 
-/// TLS of the listener at `path`.
-pub(super) fn listener(typed: &file::Tls, path: &str, report: &mut Report<'_>) -> Tls {
+/// TLS of the listener at `path`, with the certificate that it obtains.
+pub(super) fn listener(typed: &file::Tls, acme: Option<Acme>, path: &str, report: &mut Report<'_>) -> Tls {
     let both = "`certificate` and `key` are short for one entry of `certificates`: write one or the other";
     let mut certificates = Vec::new();
     match (&typed.certificate, &typed.key) {
@@ -32,8 +32,12 @@ pub(super) fn listener(typed: &file::Tls, path: &str, report: &mut Report<'_>) -
     }
     if !typed.certificates.is_empty() && (typed.certificate.is_some() || typed.key.is_some()) {
         report.problem(&format!("{path}.certificates"), "is there beside `certificate`", both.to_owned());
-    } else if typed.certificates.is_empty() && typed.certificate.is_none() && typed.key.is_none() {
-        report.problem(path, "names no certificate", "write `certificate` and `key`, or `certificates`".to_owned());
+    } else if typed.certificates.is_empty()
+        && [&typed.certificate, &typed.key].iter().all(|one| one.is_none())
+        && typed.acme.is_none()
+    {
+        let help = "write `certificate` and `key`, `certificates`, or `acme`";
+        report.problem(path, "names no certificate", help.to_owned());
     }
     for (index, typed) in typed.certificates.iter().enumerate() {
         certificates.push(pair(typed, &format!("{path}.certificates[{index}]"), report));
@@ -43,7 +47,7 @@ pub(super) fn listener(typed: &file::Tls, path: &str, report: &mut Report<'_>) -
         check_authorities(&ca_file, &format!("{path}.client_auth.ca_file"), report);
         ClientAuth { ca_file, required: typed.mode == file::ClientAuthMode::Required }
     });
-    Tls { certificates, refuse_unknown_name: typed.unknown_name == file::UnknownName::Refuse, client_auth }
+    Tls { certificates, acme, refuse_unknown_name: typed.unknown_name == file::UnknownName::Refuse, client_auth }
 }
 
 /// TLS to the backend at `path`, its server name only where one is pinned.
@@ -103,7 +107,7 @@ fn check_pair(files: &TlsFiles, path: &str, report: &mut Report<'_>) {
 }
 
 /// Problems of a file of CA certificates.
-fn check_authorities(file: &Path, path: &str, report: &mut Report<'_>) {
+pub(super) fn check_authorities(file: &Path, path: &str, report: &mut Report<'_>) {
     let Some(authorities) = certificates(file, path, report) else { return };
     let mut roots = rustls::RootCertStore::empty();
     for authority in authorities {

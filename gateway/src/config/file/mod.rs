@@ -3,6 +3,7 @@
 //! No `flatten`, `untagged` or internal tags: choices are externally tagged and read as plain YAML maps. The doc comment of
 //! a field is its sentence in the schema and in editors.
 
+mod acme;
 mod connections;
 mod consumers;
 mod cors;
@@ -20,6 +21,7 @@ mod usage_limits;
 mod values;
 mod waf;
 
+pub(super) use acme::Acme;
 pub(super) use connections::{Connections, ProxyProtocol};
 pub(super) use consumers::{Allow, Authentication, Certificate, Class, Consumer, Plan};
 pub(super) use cors::Cors;

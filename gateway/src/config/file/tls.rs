@@ -1,5 +1,6 @@
 //! The parts of the file about TLS: certificates of listeners, who may connect, and what backends are shown.
 
+use super::acme::Acme;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -20,6 +21,10 @@ pub(in crate::config) struct Tls {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub(in crate::config) certificates: Vec<Pair>,
+    /// A certificate that the gateway obtains and renews by itself, alone or beside others; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Acme")]
+    pub(in crate::config) acme: Option<Acme>,
     /// What a client gets that asks for none of the names: the `first` certificate, or `refuse`; default `first`.
     #[serde(default)]
     pub(in crate::config) unknown_name: UnknownName,

@@ -1,12 +1,15 @@
 //! What a snapshot says about TLS: which files, and what they are for. It holds no key.
 
+use super::acme::Acme;
 use std::path::PathBuf;
 
 /// TLS of a listener. Its files are read at start, on reload and when they change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tls {
-    /// Certificates and keys, at least one; the first is the default.
+    /// Certificates and keys, at least one unless there is `acme`; the first is the default.
     pub certificates: Vec<TlsFiles>,
+    /// A certificate that is obtained, behind the others. Until there is one, handshakes that want it fail.
+    pub acme: Option<Acme>,
     /// A client that asks for none of the names is refused; else it gets the first certificate.
     pub refuse_unknown_name: bool,
     /// Certificates of clients; none is asked for when absent.

@@ -9,7 +9,7 @@ mod read;
 mod shelf;
 pub mod watch;
 
-use crate::config::snapshot::{Listener, Tls};
+use crate::config::snapshot::{Acme, Listener, Tls, TlsFiles};
 use arc_swap::ArcSwap;
 use clients::{Clients, Introduce, Policy};
 use parking_lot::Mutex;
@@ -19,7 +19,7 @@ pub use read::CertificateError;
 use read::Loaded;
 use shelf::{Served, Shelf};
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The certificates of all listeners, by listener name.
@@ -74,7 +74,7 @@ impl Certificates {
     /// # Errors
     /// [`CertificateError`] names the file.
     pub fn load(listeners: &[Listener]) -> Result<Self, CertificateError> {
-        let Prepared { parts, in_force } = prepare(listeners.iter().filter_map(secured))?;
+        let Prepared { parts, in_force } = prepare(listeners.iter().filter_map(secured), &[])?;
         let posts = parts.into_iter().map(|part| {
             let served = Arc::new(Served(ArcSwap::from_pointee(part.shelf)));
             (part.listener, Post { served, clients: Arc::new(Clients::new(part.policy)) })
@@ -87,7 +87,8 @@ impl Certificates {
     /// # Errors
     /// [`CertificateError`] names the file.
     pub fn prepare(&self, listeners: &[Listener]) -> Result<Prepared, CertificateError> {
-        prepare(listeners.iter().filter_map(secured).filter(|(name, _)| self.posts.contains_key(name)))
+        let served = self.expiries();
+        prepare(listeners.iter().filter_map(secured).filter(|(name, _)| self.posts.contains_key(name)), &served)
     }
 
     /// Serves them from the next handshake on. Says which listeners serve others than before.
@@ -115,7 +116,7 @@ impl Certificates {
     /// Reads the files in force again and serves what they hold now.
     fn refresh(&self) -> Result<Vec<String>, CertificateError> {
         let mut in_force = self.in_force.lock();
-        let prepared = prepare(in_force.listeners.iter().map(|(name, tls)| (name.clone(), tls)))?;
+        let prepared = prepare(in_force.listeners.iter().map(|(name, tls)| (name.clone(), tls)), &in_force.expiries)?;
         Ok(self.put(prepared, &mut in_force))
     }
 
@@ -138,7 +139,9 @@ impl Certificates {
         let in_force = self.in_force.lock();
         let of = |tls: &Tls| {
             let pairs = tls.certificates.iter().flat_map(|files| [files.certificate.clone(), files.key.clone()]);
-            pairs.chain(tls.client_auth.as_ref().map(|clients| clients.ca_file.clone())).collect::<Vec<_>>()
+            let obtained = tls.acme.iter().map(|acme| acme.pem.clone());
+            let authorities = tls.client_auth.iter().map(|clients| clients.ca_file.clone());
+            pairs.chain(obtained).chain(authorities).collect::<Vec<_>>()
         };
         in_force.listeners.iter().flat_map(|(_, tls)| of(tls)).collect()
     }
@@ -148,18 +151,50 @@ fn secured(listener: &Listener) -> Option<(String, &Tls)> {
     Some((listener.name.to_string(), listener.tls.as_ref()?))
 }
 
-fn prepare<'t>(listeners: impl Iterator<Item = (String, &'t Tls)>) -> Result<Prepared, CertificateError> {
+/// Reads the files of listeners; `served` are the certificates in force.
+fn prepare<'t>(
+    listeners: impl Iterator<Item = (String, &'t Tls)>,
+    served: &[Expiry],
+) -> Result<Prepared, CertificateError> {
     let mut prepared = Prepared { parts: Vec::new(), in_force: InForce::default() };
     for (listener, tls) in listeners {
-        let certificates: Vec<Loaded> = tls.certificates.iter().map(read::read).collect::<Result<_, _>>()?;
-        let policy = tls.client_auth.as_ref().map(Policy::read).transpose()?;
-        for (files, loaded) in tls.certificates.iter().zip(&certificates) {
-            let certificate = files.certificate.clone();
-            prepared.in_force.expiries.push(Expiry { listener: listener.clone(), certificate, at: loaded.expiry });
+        let mut certificates: Vec<Loaded> = Vec::with_capacity(tls.certificates.len() + 1);
+        let mut expire = |certificate: &Path, loaded: &Loaded| {
+            let (listener, certificate) = (listener.clone(), certificate.to_owned());
+            prepared.in_force.expiries.push(Expiry { listener, certificate, at: loaded.expiry });
+        };
+        for files in &tls.certificates {
+            let loaded = read::read(files)?;
+            expire(&files.certificate, &loaded);
+            certificates.push(loaded);
         }
+        if let Some(acme) = &tls.acme
+            && let Some(loaded) = obtained(acme, &listener, served)?
+        {
+            expire(&acme.pem, &loaded);
+            certificates.push(loaded);
+        }
+        let policy = tls.client_auth.as_ref().map(Policy::read).transpose()?;
         let shelf = Shelf::new(&certificates, tls.refuse_unknown_name);
         prepared.in_force.listeners.push((listener.clone(), tls.clone()));
         prepared.parts.push(Part { listener, shelf, policy });
     }
     Ok(prepared)
+}
+
+/// The certificate that was obtained. What cannot be read is none yet: it will be obtained. But nothing takes the place of
+/// one that is served except another.
+fn obtained(acme: &Acme, listener: &str, served: &[Expiry]) -> Result<Option<Loaded>, CertificateError> {
+    let is_served = served.iter().any(|one| one.listener == listener && one.certificate == acme.pem);
+    if !is_served && !acme.pem.exists() {
+        return Ok(None);
+    }
+    match read::read(&TlsFiles { certificate: acme.pem.clone(), key: acme.pem.clone() }) {
+        Ok(loaded) => Ok(Some(loaded)),
+        Err(why) if is_served => Err(why),
+        Err(why) => {
+            log::error!("listener {listener}: {why}");
+            Ok(None)
+        }
+    }
 }

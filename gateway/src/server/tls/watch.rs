@@ -141,7 +141,7 @@ mod tests {
         Listener {
             name: ListenerName::new("edge").unwrap(),
             address: crate::config::snapshot::Address::Ip("127.0.0.1:0".parse().unwrap()),
-            tls: Some(Tls { certificates: vec![files], refuse_unknown_name: false, client_auth: None }),
+            tls: Some(Tls { certificates: vec![files], acme: None, refuse_unknown_name: false, client_auth: None }),
             http2: true,
             connection_caps: true,
             redirect_to_https: false,
