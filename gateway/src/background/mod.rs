@@ -1,5 +1,5 @@
 //! What happens without a request: names are resolved ([`resolve`]), backends probed ([`probe`]), the configuration is
-//! loaded anew on SIGHUP ([`reload`]), certificates obtained ([`acme`]), operators and Prometheus are answered ([`admin`]).
+//! loaded anew on SIGHUP ([`reload`]), certificates obtained (`acme`), operators and Prometheus are answered ([`admin`]).
 //!
 //! Nothing here decides about a request: it keeps `state` informed and puts configurations in force.
 
