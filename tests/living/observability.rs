@@ -158,11 +158,14 @@ fn watched(a: &Sim, b: &Sim) -> Setup {
         .pool("failover: { deadline: 800ms, first_byte_timeout: 300ms, stream_first_byte_timeout: 300ms }")
 }
 
-/// Series that only a listener's certificate or its order, a rule, a policy of the firewall, an odd request, a ceiling or a
-/// limit bring about; the tests of each look at them.
-const AT_TIMES: [&str; 9] = [
+/// Series that only a listener's certificate or its order, a rule, a policy of the firewall, an odd request, a ceiling, a
+/// limit or an issuer of tokens bring about; the tests of each look at them.
+const AT_TIMES: [&str; 12] = [
     "tidegate_limit_requests_total",
     "tidegate_limit_tokens_total",
+    "tidegate_jwks_fetches_total",
+    "tidegate_jwks_last_success_timestamp_seconds",
+    "tidegate_jwks_keys",
     "tidegate_certificate_expiry_timestamp_seconds",
     "tidegate_acme_failures",
     "tidegate_rule_matches_total",

@@ -1,11 +1,13 @@
 //! What happens without a request: names are resolved ([`resolve`]), backends probed ([`probe`]), the configuration is
-//! loaded anew on SIGHUP ([`reload`]), certificates obtained (`acme`), operators and Prometheus are answered ([`admin`]).
+//! loaded anew on SIGHUP ([`reload`]), certificates obtained (`acme`), keys of token issuers fetched (`jwks`), operators and
+//! Prometheus are answered ([`admin`]).
 //!
 //! Nothing here decides about a request: it keeps `state` informed and puts configurations in force.
 
 mod acme;
 pub mod admin;
 mod crew;
+mod jwks;
 mod pressure;
 pub mod probe;
 pub mod reload;
@@ -79,6 +81,7 @@ impl BackgroundService for Work {
         let shared = self.reload.shared();
         let fleet = shared.fleets.load_full();
         resolve::missing(&fleet, &shared.metrics).await;
+        jwks::missing(&fleet, &shared.metrics).await;
         drop(fleet);
         ready.notify_ready();
         tokio::select! {
@@ -88,6 +91,7 @@ impl BackgroundService for Work {
             () = resolve::keep(shared, self.reload.generations()) => {}
             () = probe::keep(shared, self.reload.generations()) => {}
             () = acme::keep(shared, self.reload.generations()) => {}
+            () = jwks::keep(shared, self.reload.generations()) => {}
             () = self.reload.keep(hangups) => {}
             () = stopped(&mut shutdown) => {}
         }

@@ -2,7 +2,7 @@
 //! whole. Requests under way keep the configuration that they began with. Listeners and threads do not change: where the
 //! file wants that, a warning says so.
 
-use super::{Shared, resolve};
+use super::{Shared, jwks, resolve};
 use crate::config;
 use crate::config::snapshot::{Listener, Snapshot};
 use crate::state::Fleet;
@@ -107,6 +107,8 @@ impl Reload {
         let fleet = self.shared.registry.bind(Arc::new(snapshot));
         // A backend that is new to us gets its addresses before the first request can choose it.
         resolve::missing(&fleet, &self.shared.metrics).await;
+        // And an issuer its keys.
+        jwks::missing(&fleet, &self.shared.metrics).await;
         let this = Arc::clone(self);
         spawn_blocking(move || this.put_in_force(fleet, commits)).await.map_err(|error| broken(&error))
     }

@@ -266,5 +266,14 @@ pub(super) const KEY_HEADERS: [&str; 3] = ["api-key", "authorization", "ocp-apim
 /// An application with a wrong key retries once a second; an office of them is slowed down, and told why in the log.
 pub(super) const AUTHENTICATION_FAILURES_MAX: u32 = 60;
 
+/// As API Management does: keys are published days before they sign.
+pub(super) const KEYS_REFRESH: Duration = Duration::from_secs(3600);
+/// Made-up key ids must not become load for the issuer.
+pub(super) const KEYS_REFRESH_MIN: Duration = Duration::from_secs(30);
+/// An outage of the issuer is no outage of ours, but a withdrawn key must not live for ever.
+pub(super) const KEYS_STALE_MAX: Duration = Duration::from_secs(24 * 3600);
+/// What clocks that are kept by NTP never differ by, and what libraries allow.
+pub(super) const TOKEN_LEEWAY: Duration = Duration::from_secs(60);
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;

@@ -5,6 +5,7 @@ mod acme;
 mod address;
 mod connections;
 mod http2;
+mod issuer;
 mod overload;
 
 pub use access::{Access, Certificates, Consumer, Key, Keys};
@@ -12,6 +13,7 @@ pub use acme::Acme;
 pub use address::Address;
 pub use connections::Connections;
 pub use http2::Http2;
+pub use issuer::{Endpoint, Issuer, KeySource};
 pub use overload::Overload;
 
 use crate::domain::{BackendId, DeploymentName, ListenerName, NetworkSet, PoolName, Region, RouteName};

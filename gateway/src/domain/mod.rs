@@ -14,6 +14,7 @@ mod name;
 mod network;
 mod outcome;
 mod secret;
+mod token_flaw;
 mod usage;
 
 pub use api_key::{ApiKey, KEY_PREFIX, KeyHash, KeyHashError, is_key_id, make_key};
@@ -25,10 +26,11 @@ pub use denial::{Denial, Fault, Quantity};
 pub use ending::Ending;
 pub use moment::Moment;
 pub use name::{
-    BackendId, BackendName, ConsumerName, DeploymentName, LimitName, ListenerName, NameError, PlanName, PoolName,
-    Region, RouteName, RuleName,
+    BackendId, BackendName, ConsumerName, DeploymentName, IssuerName, LimitName, ListenerName, NameError, PlanName,
+    PoolName, Region, RouteName, RuleName,
 };
 pub use network::{Network, NetworkError, NetworkSet};
 pub use outcome::Outcome;
 pub use secret::Secret;
+pub use token_flaw::TokenFlaw;
 pub use usage::Usage;

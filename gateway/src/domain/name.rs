@@ -102,6 +102,10 @@ name!(
     LimitName
 );
 name!(
+    /// Name of an issuer of tokens.
+    IssuerName
+);
+name!(
     /// Azure region slug, such as `swedencentral`.
     Region
 );

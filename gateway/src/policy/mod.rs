@@ -17,5 +17,6 @@ pub mod rules;
 pub mod scope;
 pub mod screen;
 pub mod select;
+pub mod token;
 pub mod trace;
 mod window;

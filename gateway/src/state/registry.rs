@@ -2,12 +2,14 @@
 
 use super::addresses::Addresses;
 use super::backend::BackendState;
+use super::keys::IssuerKeys;
 use super::limits::Limits;
 use super::pool::PoolState;
 use super::rates::Rates;
 use super::roster::PoolShared;
-use crate::config::snapshot::{Auth, Backend, BaseUrl, Snapshot};
-use crate::domain::{BackendId, DeploymentName, Moment, PoolName};
+use super::tokens::Tokens;
+use crate::config::snapshot::{Auth, Backend, BaseUrl, Issuer, KeySource, Snapshot};
+use crate::domain::{BackendId, DeploymentName, IssuerName, Moment, PoolName};
 use crate::policy::eject::{Reason, Standing};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -19,12 +21,15 @@ pub struct Registry {
     entries: Mutex<Entries>,
     rates: Arc<Rates>,
     limits: Arc<Limits>,
+    tokens: Arc<Tokens>,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
     backends: HashMap<BackendId, Entry>,
     pools: HashMap<PoolName, Arc<PoolShared>>,
+    /// With where they come from.
+    issuers: HashMap<IssuerName, (KeySource, Arc<IssuerKeys>)>,
 }
 
 /// A backend's state, and the configuration that it was learned under.
@@ -47,6 +52,10 @@ pub struct Fleet {
     pub rates: Arc<Rates>,
     /// Buckets of usage limits, the same for every snapshot.
     pub limits: Arc<Limits>,
+    /// Keys of the issuers of tokens, index by index.
+    pub issuers: Vec<Arc<IssuerKeys>>,
+    /// Tokens that were verified a moment ago.
+    pub tokens: Arc<Tokens>,
 }
 
 impl Fleet {
@@ -88,11 +97,14 @@ impl Registry {
             PoolState::new(pool, states, shared)
         });
         let pools = pools.collect();
-        let (rates, limits) = (Arc::clone(&self.rates), Arc::clone(&self.limits));
-        let fleet = Arc::new(Fleet { snapshot, pools, rates, limits });
+        let issuers = snapshot.access.iter().flat_map(|access| &access.issuers);
+        let issuers = issuers.map(|issuer| entries.keys_of(issuer)).collect();
+        let (rates, limits, tokens) = (Arc::clone(&self.rates), Arc::clone(&self.limits), Arc::clone(&self.tokens));
+        let fleet = Arc::new(Fleet { snapshot, pools, rates, limits, issuers, tokens });
         // What the new fleet holds has a second owner by now; so has what an old one still in use holds.
         entries.backends.retain(|_, entry| Arc::strong_count(&entry.state) > 1);
         entries.pools.retain(|_, shared| Arc::strong_count(shared) > 1);
+        entries.issuers.retain(|_, (_, keys)| Arc::strong_count(keys) > 1);
         fleet
     }
 
@@ -110,6 +122,19 @@ impl Registry {
 }
 
 impl Entries {
+    /// An issuer's keys; those of another place are another's. What a file holds was read with the configuration.
+    fn keys_of(&mut self, issuer: &Issuer) -> Arc<IssuerKeys> {
+        let fresh = || (issuer.source.clone(), Arc::default());
+        let (source, keys) = self.issuers.entry(issuer.name.clone()).or_insert_with(fresh);
+        if !source.is_same_place(&issuer.source) {
+            (*source, *keys) = fresh();
+        }
+        if let KeySource::File { keys: read, .. } = &issuer.source {
+            keys.publish(read, Moment::ZERO);
+        }
+        Arc::clone(keys)
+    }
+
     fn state_of(&mut self, backend: &Backend) -> Arc<BackendState> {
         // A renewed certificate of ours makes no other backend of it.
         let mut url = backend.url.clone();

@@ -2,6 +2,7 @@
 //! never counts by itself and never invents a label.
 
 mod certificates;
+mod issuers;
 
 use super::clock;
 use super::limits::LimitTable;
@@ -9,7 +10,7 @@ use super::meters::{BackendMeters, PoolMeters, RouteMeters, RuleMeters};
 use super::process;
 use super::table::Families;
 use crate::config::snapshot::Snapshot;
-use crate::domain::{BackendId, Cutoff, PoolName, Region, RouteName, RuleName};
+use crate::domain::{BackendId, Cutoff, IssuerName, PoolName, Region, RouteName, RuleName};
 use crate::policy::framing::{Flaw, Treatment};
 use crate::policy::overload::{Class, Reason};
 use parking_lot::{Mutex, RwLock};
@@ -33,6 +34,8 @@ pub struct Metrics {
     backends: Table<(BackendId, Region), BackendMeters>,
     /// Listener and path of the certificates that have a series.
     certificates: Mutex<HashSet<(String, String)>>,
+    /// Issuers of tokens that have series.
+    issuers: Mutex<HashSet<IssuerName>>,
     cutoffs: [IntCounter; Cutoff::ALL.len()],
     /// Connections of clients that were let in.
     pub connections: IntCounter,
@@ -78,6 +81,7 @@ impl Metrics {
             findings: RwLock::default(),
             limits: LimitTable::new(&families),
             certificates: Mutex::default(),
+            issuers: Mutex::default(),
             cutoffs: Cutoff::ALL.map(|cutoff| families.cutoffs.with_label_values(&[cutoff.label()])),
             connections: families.connections.with_label_values(BARE),
             connections_open: families.connections_open.with_label_values(BARE),
@@ -325,6 +329,7 @@ mod tests {
         metrics.flawed(Flaw::LengthTwice, Treatment::Refuse);
         metrics.looked_up(true);
         metrics.certificates(&[("edge".into(), "edge.pem".into(), 1_800_000_000)]);
+        metrics.issuer_seen();
         metrics.in_force(3);
         metrics.reloaded(false);
         let text = String::from_utf8(metrics.render()).unwrap();

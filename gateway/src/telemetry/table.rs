@@ -225,6 +225,12 @@ table! {
         "Lines written to the access log.";
     access_log_dropped: counter "tidegate_access_log_dropped_total" []
         "Access log lines lost because the log could not be written in time.";
+    jwks_fetches: counter "tidegate_jwks_fetches_total" ["issuer", "result"]
+        "Looks at the published keys of a token issuer, by result (ok, failed).";
+    jwks_last_success: float_gauge "tidegate_jwks_last_success_timestamp_seconds" ["issuer"]
+        "Unix time at which the issuer's keys were last fetched or read; 0 when they never were.";
+    jwks_keys: gauge "tidegate_jwks_keys" ["issuer"]
+        "Keys of the issuer that can verify tokens.";
     dns_lookups: counter "tidegate_dns_lookups_total" ["result"]
         "Background look-ups of backend names, by result.";
     build_info: gauge "tidegate_build_info" ["version"]

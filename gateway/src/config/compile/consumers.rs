@@ -1,7 +1,7 @@
 //! Compiles who may call: consumers, plans, keys, certificates, scopes. It reads no clock: whether a key is in force is asked
 //! for every request.
 
-use super::{name, network, route, time, unique, usage_limits};
+use super::{issuers, name, network, route, time, unique, usage_limits};
 use crate::config::file;
 use crate::config::report::{Report, suggestion};
 use crate::config::snapshot::{Access, Certificates, Consumer, Key, Keys, Route};
@@ -36,6 +36,7 @@ pub(super) fn compile(file: &file::File, routes: &[Route], report: &mut Report<'
         key_queries: Vec::new(),
         failures_max: 0,
         keys: Keys::default(),
+        issuers: issuers::compile(file, report),
         certificates: Certificates::default(),
     };
     let mut broken = false;

@@ -11,6 +11,7 @@ mod cors;
 mod framing;
 mod header;
 mod hops;
+mod issuers;
 mod network;
 mod pool;
 mod probe;

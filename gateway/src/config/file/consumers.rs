@@ -1,5 +1,6 @@
 //! The part of the file about who may call: consumers, plans, and how a client proves who it is.
 
+use super::Issuer;
 use crate::config::defaults;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -137,6 +138,10 @@ pub(in crate::config) struct Authentication {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(in crate::config) anonymous: Option<String>,
+    /// Whose signed tokens (JWT) prove a consumer, at most 16; default: nobody's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub(in crate::config) issuers: Vec<Issuer>,
     /// Failed attempts to authenticate from one address in a minute (IPv6: one /64) before it is slowed down, 1 to 65535; default `60`.
     #[schemars(range(min = 1, max = 65_535))]
     pub(in crate::config) failures_max: u32,
@@ -148,6 +153,7 @@ impl Default for Authentication {
             key_headers: defaults::KEY_HEADERS.map(str::to_owned).to_vec(),
             key_queries: Vec::new(),
             anonymous: None,
+            issuers: Vec::new(),
             failures_max: defaults::AUTHENTICATION_FAILURES_MAX,
         }
     }

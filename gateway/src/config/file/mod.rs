@@ -10,6 +10,7 @@ mod cors;
 mod framing;
 mod hops;
 mod http2;
+mod issuers;
 mod overload;
 mod pool;
 mod process;
@@ -28,6 +29,7 @@ pub(super) use cors::Cors;
 pub(super) use framing::{Framing, Strictness};
 pub(super) use hops::TrustedHops;
 pub(super) use http2::Http2;
+pub(super) use issuers::{Issuer, Jwks, Requirement, TokenConsumer};
 pub(super) use overload::{BatchHeader, Memory, Overload};
 pub(super) use pool::{
     Auth, Backend, Coordinates, Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts,

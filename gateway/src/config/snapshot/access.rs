@@ -1,5 +1,6 @@
 //! Who may call: consumers, what proves who they are, and what they may use.
 
+use super::Issuer;
 use crate::domain::{ConsumerName, KeyHash, PlanName};
 use crate::openai::operation::Operation;
 use crate::policy::overload::Class;
@@ -24,6 +25,8 @@ pub struct Access {
     pub failures_max: u32,
     /// Every key.
     pub keys: Keys,
+    /// Whose tokens prove a consumer, in the order of the file.
+    pub issuers: Vec<Issuer>,
     /// Consumers, by index, by their certificates.
     pub certificates: Certificates,
 }

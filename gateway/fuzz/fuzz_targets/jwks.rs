@@ -1,0 +1,10 @@
+//! Fuzzes `token_properties::jwks`.
+#![no_main]
+
+use tidegate::policy::token;
+
+#[path = "../token_properties.rs"]
+#[allow(dead_code, reason = "each target uses one property")]
+mod properties;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| properties::jwks(data));
