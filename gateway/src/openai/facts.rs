@@ -29,6 +29,10 @@ pub struct Facts {
     pub stream: bool,
     /// The client wants the usage chunk at the end of a stream.
     pub include_usage: bool,
+    /// Where the value of `stream_options` stands.
+    pub stream_options: Option<Range<usize>>,
+    /// The backend is to look things up in the client's own data: `data_sources`.
+    pub own_data: bool,
     /// The largest of `max_tokens`, `max_completion_tokens` and `max_output_tokens`.
     pub max_tokens: Option<u64>,
     /// Answers asked for, `best_of` included: the larger of both.
@@ -121,6 +125,8 @@ pub fn from_json(body: &[u8], require_model: bool) -> Result<Facts, FactsProblem
         model,
         stream,
         include_usage: fields.include_usage,
+        stream_options: fields.stream_options.map(|raw| span(body, raw)),
+        own_data: fields.own_data,
         max_tokens: fields.max_tokens,
         n: fields.n,
         bound: fields.bound,
@@ -148,9 +154,13 @@ fn model_field(body: &[u8], raw: &RawValue, required: bool) -> Result<Option<Mod
     let value: String =
         serde_json::from_str(text).map_err(|_error: serde_json::Error| problem("holds an unpaired surrogate"))?;
     check_model(&value)?;
-    // `raw` borrows from `body`: the difference of the addresses is its place.
-    let start = text.as_ptr().addr().saturating_sub(body.as_ptr().addr());
-    Ok(Some(ModelField { value, span: start..start.saturating_add(text.len()) }))
+    Ok(Some(ModelField { value, span: span(body, raw) }))
+}
+
+/// `raw` borrows from `body`: the difference of the addresses is its place.
+fn span(body: &[u8], raw: &RawValue) -> Range<usize> {
+    let start = raw.get().as_ptr().addr().saturating_sub(body.as_ptr().addr());
+    start..start.saturating_add(raw.get().len())
 }
 
 fn check_model(value: &str) -> Result<(), FactsProblem> {
@@ -171,7 +181,9 @@ fn check_model(value: &str) -> Result<(), FactsProblem> {
 struct Fields<'a> {
     model: Option<&'a RawValue>,
     stream: Option<&'a RawValue>,
+    stream_options: Option<&'a RawValue>,
     include_usage: bool,
+    own_data: bool,
     max_tokens: Option<u64>,
     n: Option<u64>,
     bound: Option<&'static str>,
@@ -183,7 +195,9 @@ impl<'a> Fields<'a> {
         match key {
             Key::Model if self.model.replace(raw).is_some() => self.repeated = Some("model"),
             Key::Stream if self.stream.replace(raw).is_some() => self.repeated = Some("stream"),
+            Key::StreamOptions if self.stream_options.replace(raw).is_some() => self.repeated = Some("stream_options"),
             Key::StreamOptions => self.include_usage = StreamOptions::wants_usage(raw),
+            Key::OwnData => self.own_data = raw.get() != "null",
             // The largest ceiling counts: an estimate must not be talked down by a second field.
             Key::Ceiling => self.max_tokens = self.max_tokens.max(number(raw)),
             Key::N => self.n = self.n.max(number(raw)),
@@ -228,6 +242,7 @@ enum Key {
     Model,
     Stream,
     StreamOptions,
+    OwnData,
     Ceiling,
     N,
     Bound(&'static str),
@@ -248,6 +263,7 @@ impl<'de> Deserialize<'de> for Key {
                     "model" => Key::Model,
                     "stream" => Key::Stream,
                     "stream_options" => Key::StreamOptions,
+                    "data_sources" | "dataSources" => Key::OwnData,
                     "max_tokens" | "max_completion_tokens" | "max_output_tokens" => Key::Ceiling,
                     "n" | "best_of" => Key::N,
                     "previous_response_id" => Key::Bound("previous_response_id"),

@@ -2,6 +2,10 @@
 //!
 //! A body becomes up to three slices that share its memory. Nothing here looks at the body's meaning.
 
+mod inject;
+
+pub use inject::{takes_stream_options, with_usage};
+
 use std::fmt;
 use std::ops::Range;
 

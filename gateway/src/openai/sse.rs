@@ -10,9 +10,13 @@ use memchr::memchr2;
 use crate::domain::Usage;
 
 mod error;
+mod produced;
+mod strip;
 mod usage;
 
 pub use error::{StreamError, StreamErrorKind};
+pub use produced::Produced;
+pub use strip::Stripper;
 pub use usage::BodyScanner;
 use usage::UsageFinder;
 
@@ -39,6 +43,8 @@ const TERMINAL: [&[u8]; 8] = [
 #[derive(Debug)]
 pub struct Scanner {
     usage: UsageFinder,
+    /// Counts what is produced, where that is wanted.
+    produced: Option<Box<Produced>>,
     /// A partial line, or the head of an oversize one.
     line: Vec<u8>,
     oversize: bool,
@@ -75,6 +81,7 @@ impl Scanner {
     pub fn new() -> Self {
         Self {
             usage: UsageFinder::new(),
+            produced: None,
             line: Vec::new(),
             oversize: false,
             after_return: false,
@@ -86,6 +93,12 @@ impl Scanner {
             done: false,
             error: None,
         }
+    }
+
+    /// The same, which also counts what is produced.
+    #[must_use]
+    pub fn counting(produced: Option<Produced>) -> Self {
+        Self { produced: produced.map(Box::new), ..Self::new() }
     }
 
     /// Reads the next bytes of the stream.
@@ -152,6 +165,12 @@ impl Scanner {
         self.usage.usage()
     }
 
+    /// Completion tokens counted so far, where they are counted.
+    #[must_use]
+    pub fn produced(&self) -> Option<u64> {
+        self.produced.as_ref().map(|produced| produced.tokens())
+    }
+
     /// The first error seen in the stream.
     #[must_use]
     pub const fn error(&self) -> Option<StreamError> {
@@ -174,7 +193,7 @@ impl Scanner {
         self.oversize = true;
         let kept = std::mem::take(&mut self.line);
         if let Field::Data(value) = Field::of(without_mark(&kept, self.first_line)) {
-            self.usage.feed(value);
+            self.feed_oversize(value);
         }
         self.line = kept;
         self.line.truncate(HEAD_MAX);
@@ -185,7 +204,14 @@ impl Scanner {
     /// More of an oversize line.
     fn pass_value(&mut self, bytes: &[u8]) {
         if matches!(Field::of(without_mark(&self.line, self.first_line)), Field::Data(_)) {
-            self.usage.feed(bytes);
+            self.feed_oversize(bytes);
+        }
+    }
+
+    fn feed_oversize(&mut self, data: &[u8]) {
+        self.usage.feed(data);
+        if let Some(produced) = &mut self.produced {
+            produced.unread(data.len());
         }
     }
 
@@ -229,6 +255,9 @@ impl Scanner {
             return;
         }
         self.usage.feed(value);
+        if let Some(produced) = &mut self.produced {
+            produced.event(value);
+        }
         if self.name == EventName::Terminal || json_type(value).is_some_and(|name| TERMINAL.contains(&name)) {
             self.done = true;
         }

@@ -29,8 +29,13 @@ fn fields_that_say_nothing_are_no_facts() {
         r#"{"model":"","stream":false,"stream_options":"x","max_tokens":-1,"n":1.5,"background":false}"#,
         r#"{"stream_options":{"include_usage":1},"max_output_tokens":99999999999999999999,"n":"2"}"#,
     ] {
-        assert_eq!(from_json(body.as_bytes(), false).unwrap(), Facts::default(), "{body}");
+        let facts = from_json(body.as_bytes(), false).unwrap();
+        // Where the options stand is known all the same: ours take their place.
+        assert_eq!(facts, Facts { stream_options: facts.stream_options.clone(), ..Facts::default() }, "{body}");
     }
+    let twice = from_json(br#"{"stream_options":{},"stream_options":{"include_usage":true}}"#, false);
+    assert_eq!(twice, Err(FactsProblem::Field { param: "stream_options", what: "is given twice" }));
+    assert!(from_json(br#"{"data_sources":[]}"#, false).unwrap().own_data);
     let bound = |body: &str| from_json(body.as_bytes(), false).unwrap().bound;
     assert_eq!(bound(r#"{"conversation":{"id":"c"}}"#), Some("conversation"));
     assert_eq!(bound(r#"{"background":true}"#), Some("background"));

@@ -13,6 +13,8 @@ use crate::domain::Usage;
 
 /// Largest usage object, in bytes: the most that is ever kept.
 const OBJECT_MAX: usize = 4 * 1024;
+/// More tokens than any answer has: a usage that tells more is not believed.
+const TOKENS_MAX: u64 = 100_000_000;
 const KEY: &[u8] = b"\"usage\"";
 static KEY_FINDER: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(KEY));
 
@@ -225,12 +227,14 @@ impl Shape {
         if self.prompt_tokens.is_none() && self.completion_tokens.is_none() {
             return None;
         }
-        Some(Usage {
-            prompt: self.prompt_tokens.unwrap_or(0),
-            completion: self.completion_tokens.unwrap_or(0),
-            cached: self.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0),
-            reasoning: self.completion_tokens_details.and_then(|details| details.reasoning_tokens).unwrap_or(0),
-        })
+        let (prompt, completion) = (self.prompt_tokens.unwrap_or(0), self.completion_tokens.unwrap_or(0));
+        if prompt > TOKENS_MAX || completion > TOKENS_MAX {
+            return None;
+        }
+        let cached = self.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0);
+        let reasoning = self.completion_tokens_details.and_then(|details| details.reasoning_tokens).unwrap_or(0);
+        // Parts are never more than their whole.
+        Some(Usage { prompt, completion, cached: cached.min(prompt), reasoning: reasoning.min(completion) })
     }
 }
 
@@ -276,6 +280,11 @@ mod tests {
             r#"{"usage":{"type":"duration","seconds":3}}"#,
             r#"{"usage":{"prompt_tokens":"1"}}"#,
             r#"{"usage":{"prompt_tokens":-1}}"#,
+            r#"{"usage":{"prompt_tokens":100000001,"completion_tokens":1}}"#,
+            r#"{"usage":{"prompt_tokens":1,"completion_tokens":18446744073709551615}}"#,
+            r#"{"usage":{"prompt_tokens":1,"completion_tokens":1e30}}"#,
+            r#"{"usage":{"prompt_tokens":1,"completion_tokens":1.5}}"#,
+            r#"{"usage":{"prompt_tokens":1,"prompt_tokens_details":{"cached_tokens":-1}}}"#,
             r#"{"usage":{"prompt_tokens":1"#,
             r#"{"usage":{"prompt_tokens":1,"prompt_tokens":2}}"#,
             "usage",
@@ -283,6 +292,9 @@ mod tests {
         ] {
             assert_eq!(scan(body.as_bytes()), None, "{body}");
         }
+        let parts = br#"{"usage":{"prompt_tokens":5,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":9},
+            "completion_tokens_details":{"reasoning_tokens":9}}}"#;
+        assert_eq!(scan(parts), Some(Usage { prompt: 5, completion: 1, cached: 5, reasoning: 1 }), "parts of a whole");
         let schema = br#"{"usage":{"prompt_tokens":1},"tools":[{"usage":{"type":"string"}}]}"#;
         assert_eq!(scan(schema).map(|usage| usage.prompt), Some(1));
     }
