@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
 # Installs what a build, the tests or the benchmark need, and only what is missing. Safe to run again and again.
 #   tests/setup.sh build    C compiler and cmake (zlib-ng, a dependency of Pingora)
-#   tests/setup.sh test     build + curl, openssl, promtool, pebble, slowhttptest, a Python venv with the official OpenAI SDK   (default)
+#   tests/setup.sh test     build + curl, openssl, promtool, pebble, slowhttptest, Python and Node with the official OpenAI SDKs   (default)
 #   tests/setup.sh bench    test + nginx
-# Everything that needs no root goes below target/: target/venv, target/tools.
+# Everything that needs no root goes below target/: target/venv, target/node, target/tools.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 purpose=${1:-test}
 tools=target/tools
 venv=target/venv
+node=target/node
 
 say() { printf '%s\n' "setup: $*" >&2; }
 
@@ -58,6 +59,8 @@ missing_packages() {
         have curl || missing+=(curl ca-certificates)
         have openssl || missing+=(openssl)
         have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
+        have node || missing+=(nodejs)
+        have npm || missing+=(npm)
     fi
     if [ "$purpose" = bench ]; then
         have nginx || [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
@@ -101,6 +104,16 @@ provide_venv() {
     cp tests/requirements.txt "$venv/requirements.txt"
 }
 
+# The pinned SDK of tests/sdk/package.json; it depends on nothing.
+provide_node() {
+    if [ -d "$node/node_modules/openai" ] && cmp -s tests/sdk/package.json "$node/package.json"; then return; fi
+    say "making $node with $(cat tests/sdk/package.json)"
+    rm -rf "$node"
+    mkdir -p "$node"
+    cp tests/sdk/package.json "$node/package.json"
+    retry npm install --prefix "$node" --no-audit --no-fund --no-package-lock --loglevel=error </dev/null >&2
+}
+
 case $purpose in
 build | test | bench) ;;
 *)
@@ -119,4 +132,5 @@ if [ "$purpose" != build ]; then
     provide_tools pebble pebble pebble-challtestsrv
     provide_tools slowhttptest slowhttptest
     provide_venv
+    provide_node
 fi

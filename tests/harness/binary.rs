@@ -38,6 +38,17 @@ pub fn tool(name: &str) -> PathBuf {
     found.unwrap_or_else(|| panic!("{name} is not there: run `tests/setup.sh` first"))
 }
 
+/// The directory below which the official `openai` package for Node is, as the test command installs it.
+///
+/// # Panics
+/// When it is not installed.
+#[must_use]
+pub fn node_modules() -> PathBuf {
+    let path = workspace_file("target/node/node_modules");
+    assert!(path.join("openai").exists(), "{} is not there: run `tests/setup.sh` first", path.display());
+    path
+}
+
 /// Python with the official `openai` package, as the test command installs it.
 ///
 /// # Panics

@@ -26,7 +26,7 @@ mod wait;
 mod wire;
 
 pub use ask::{Ask, Payload, sha256};
-pub use binary::{binary, tool, venv_python, workspace_file};
+pub use binary::{binary, node_modules, tool, venv_python, workspace_file};
 pub use ca::Authority;
 pub use client::{Answer, Client, Opened, Proto};
 pub use gateway::{Exit, Gateway};

@@ -25,3 +25,4 @@ mod secrets;
 mod start;
 mod streaming;
 mod upgrade;
+mod usage;

@@ -159,8 +159,9 @@ fn watched(a: &Sim, b: &Sim) -> Setup {
 }
 
 /// Series that only a listener's certificate or its order, a rule, a policy of the firewall, an odd request, a ceiling, a
-/// limit or an issuer of tokens bring about; the tests of each look at them.
-const AT_TIMES: [&str; 12] = [
+/// limit, a price or an issuer of tokens bring about; the tests of each look at them.
+const AT_TIMES: [&str; 13] = [
+    "tidegate_cost_billionths_total",
     "tidegate_limit_requests_total",
     "tidegate_limit_tokens_total",
     "tidegate_jwks_fetches_total",
@@ -285,9 +286,20 @@ async fn a_line_has_every_field_of_the_runbook() {
     let rows = table.lines().filter(|line| line.starts_with("| `"));
     let fields: Vec<&str> = rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2)).collect();
     assert!(fields.len() > 22, "{fields:?}");
-    // These are there only with an answer of ours, a client's certificate, a trusted hop, a rule or a finding.
-    let at_times =
-        ["code", "client_subject", "client_fingerprint", "consumer", "plan", "proof", "peer", "rules", "waf"];
+    // These are there only with an answer of ours, a price, a client's certificate, a trusted hop, a rule or a finding.
+    let at_times = [
+        "code",
+        "client_subject",
+        "client_fingerprint",
+        "consumer",
+        "cost",
+        "limit",
+        "plan",
+        "proof",
+        "peer",
+        "rules",
+        "waf",
+    ];
     for field in fields.iter().filter(|field| !at_times.contains(field)) {
         assert!(record.get(*field).is_some_and(|value| !value.is_null()), "{field} in {record}");
     }

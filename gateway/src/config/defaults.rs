@@ -275,5 +275,8 @@ pub(super) const KEYS_STALE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// What clocks that are kept by NTP never differ by, and what libraries allow.
 pub(super) const TOKEN_LEEWAY: Duration = Duration::from_secs(60);
 
+/// About what a chat answers with when nobody says how long: more is settled, not refused.
+pub(super) const OUTPUT_DEFAULT: u32 = 1024;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;

@@ -28,10 +28,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 mod tls;
+mod tokens;
 mod usage_limits;
 mod waf;
 
 pub use tls::{BackendTls, ClientAuth, Tls, TlsFiles};
+pub use tokens::TokenUsage;
 pub use usage_limits::UsageLimits;
 pub use waf::{DatabaseError, Databases, Waf};
 
@@ -76,6 +78,8 @@ pub struct Snapshot {
     pub access: Option<Access>,
     /// How much may be used.
     pub usage_limits: UsageLimits,
+    /// How tokens are counted and what they cost.
+    pub usage: TokenUsage,
     /// Pools, in the order of the file.
     pub pools: Vec<Pool>,
     /// Routes, most specific first.
@@ -266,6 +270,8 @@ pub struct Backend {
     pub url: BaseUrl,
     /// Deployment name there; the client's own name when absent.
     pub deployment: Option<DeploymentName>,
+    /// Its model, where the file names it.
+    pub model: Option<String>,
     /// `api-version` sent to classic paths; the client's own when absent.
     pub api_version: Option<String>,
     /// Our credential there.
@@ -278,6 +284,14 @@ pub struct Backend {
     pub http2: bool,
     /// `X-Served-By` value: `region/backend`.
     pub served_by: HeaderValue,
+}
+
+impl Backend {
+    /// What its model is known by: the model of the file, else its deployment's name.
+    #[must_use]
+    pub fn model_known(&self) -> Option<&str> {
+        self.model.as_deref().or_else(|| self.deployment.as_ref().map(DeploymentName::as_str))
+    }
 }
 
 /// A backend's base URL, taken apart.

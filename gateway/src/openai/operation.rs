@@ -12,7 +12,7 @@ use crate::domain::Denial;
 mod percent;
 mod query;
 
-pub use query::{deployment_in_query, scrub_query, without_credentials};
+pub use query::{api_version_in_query, deployment_in_query, scrub_query, without_credentials};
 
 /// Longest deployment name in a path or a query, in bytes after decoding.
 const DEPLOYMENT_LENGTH_MAX: usize = 256;
@@ -151,6 +151,12 @@ pub fn rewrite_path(
 }
 
 impl Shape {
+    /// Family of the URL.
+    #[must_use]
+    pub const fn style(&self) -> Style {
+        self.style
+    }
+
     /// The target again. `path` is the one that was parsed, `deployment` what it names where it names one.
     #[must_use]
     pub fn target<'a>(&self, path: &'a str, deployment: Option<&'a str>) -> Target<'a> {

@@ -11,6 +11,7 @@ pub mod hops;
 pub mod latency;
 pub mod limit;
 pub mod overload;
+pub mod price;
 pub mod renewal;
 pub mod route;
 pub mod rules;

@@ -6,7 +6,7 @@ use super::wrapper::Desk;
 use crate::domain::{Caller, ClientCertificate, Denial, Fault, Moment, Outcome};
 use crate::openai::facts::Facts;
 use crate::openai::operation::{Operation, Shape};
-use crate::openai::sse::{BodyScanner, Scanner};
+use crate::openai::sse::{BodyScanner, Scanner, Stripper};
 use crate::policy::rules::Matched;
 use crate::policy::screen::finding::Findings;
 use crate::policy::screen::ruleset::{Policy, Screening};
@@ -154,6 +154,8 @@ pub(super) struct Current {
     /// Set once the backend's answer was classified.
     pub(super) outcome: Option<Outcome>,
     pub(super) status: u16,
+    /// Its stream was asked for a usage that the client did not ask for.
+    pub(super) asked_usage: bool,
     /// A stale keep-alive connection was already replaced once.
     pub(super) fresh: bool,
 }
@@ -171,6 +173,8 @@ pub(super) struct Relay {
     pub(super) status: u16,
     pub(super) first_byte: Moment,
     pub(super) meter: Meter,
+    /// Takes the usage chunk out that the client did not ask for.
+    pub(super) strip: Option<Box<Stripper>>,
     /// Body bytes seen from the backend.
     pub(super) bytes: u64,
 }

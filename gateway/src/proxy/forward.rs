@@ -10,6 +10,7 @@ use super::hops::{self, Via};
 use super::live::Model;
 use super::rules;
 use super::select::first_byte_timeout;
+use super::tokens;
 use super::wrapper::Order;
 use crate::config::snapshot::{Auth, Backend, Pool};
 use crate::domain::Moment;
@@ -33,7 +34,7 @@ const WITHHELD: [HeaderName; 6] = [
 pub(super) fn forward(
     incoming: &RequestHeader,
     outgoing: &mut RequestHeader,
-    (ctx, via): (&RequestContext, &Via),
+    (ctx, via): (&mut RequestContext, &Via),
     now: Moment,
 ) -> Result<()> {
     let lost = || Error::explain(ErrorType::InternalError, "forward before select");
@@ -46,7 +47,9 @@ pub(super) fn forward(
     rules::dress(ctx, outgoing)?;
     let bound = ctx.arrival.live.pools.get(admission.pool).and_then(|p| p.backends.get(current.backend));
     let model = bound.and_then(|b| b.model.as_ref());
-    let body = (!envelope.upgrade).then(|| body_for(admission, backend, model));
+    let asking = tokens::asking(ctx, incoming, (admission, backend), model);
+    let asked_usage = asking.is_some();
+    let body = (!envelope.upgrade).then(|| asking.unwrap_or_else(|| body_for(admission, backend, model)));
     let length = body.as_ref().map(Segments::len);
     let stated = length.filter(|length| *length > 0 || incoming.headers.contains_key(header::CONTENT_LENGTH));
     fields::of_request(outgoing, |headers| {
@@ -66,6 +69,9 @@ pub(super) fn forward(
         total: deadline::now().checked_add(total),
         watch: watch(ctx, admission, backend, now),
     });
+    if let Some(current) = ctx.attempts.current.as_mut() {
+        current.asked_usage = asked_usage;
+    }
     Ok(())
 }
 

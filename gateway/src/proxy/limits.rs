@@ -7,9 +7,10 @@
 use super::context::{Envelope, Limited, RequestContext};
 use super::live::Live;
 use super::route::Routed;
+use super::tokens;
 use crate::config::snapshot::{Consumer, Snapshot};
 use crate::domain::{Caller, Consumed, Denial, LimitName, Moment, Quantity};
-use crate::openai::estimate::{self, Encoding, Estimate, Rules};
+use crate::openai::estimate::Estimate;
 use crate::openai::facts::Facts;
 use crate::policy::limit::{Limit, Measure, Now, Part, TOKENS_BELIEVED_MAX};
 use crate::state::{Chain, ChainKey, Charge, Refused, Reserved};
@@ -19,9 +20,6 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Tokens of an answer whose request names no ceiling.
-const OUTPUT_DEFAULT: u64 = 1024;
 
 /// What the client is told: the ceiling, what is left of it, and the seconds until all of it is.
 const TOLD: [[HeaderName; 3]; 2] = [
@@ -83,7 +81,7 @@ pub(super) async fn routed(
     };
     let asked = limited.complete(own, |index| asking.chain_of(index, Some(routed)));
     let estimate = match limited.counts_tokens(snapshot) {
-        true => estimate(routed, body).await,
+        true => tokens::estimate(live, routed, body).await,
         false => Estimate::default(),
     };
     limited.prompt = estimate.prompt;
@@ -297,23 +295,4 @@ impl Asking<'_> {
             },
         }
     }
-}
-
-/// What a request may cost. Long bodies are counted off the async threads.
-async fn estimate(routed: &Routed, body: &Bytes) -> Estimate {
-    if routed.multipart {
-        return Estimate::default();
-    }
-    let model = routed.facts.model.as_ref().map(|model| model.value.as_str()).or(routed.deployment.as_deref());
-    let rules = Rules { encoding: Encoding::of(model.unwrap_or("")), output_default: OUTPUT_DEFAULT };
-    let (operation, facts) = (routed.operation, &routed.facts);
-    if body.len() <= estimate::INLINE_MAX {
-        return estimate::estimate(operation, facts, body, &rules);
-    }
-    let (owned, copy) = (body.clone(), facts.clone());
-    let counted = tokio::task::spawn_blocking(move || estimate::estimate(operation, &copy, &owned, &rules)).await;
-    counted.unwrap_or_else(|error| {
-        log::error!("a prompt could not be counted: {error}");
-        Estimate { prompt: estimate::by_length(body.len()), output_max: rules.output_default, exact: false }
-    })
 }

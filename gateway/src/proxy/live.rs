@@ -70,11 +70,12 @@ impl LiveBackend {
 }
 
 impl Live {
-    /// Binds a fleet to its meters. Reads certificates of backends (checked when the configuration was compiled): not for the async
-    /// threads.
+    /// Binds a fleet to its meters. Reads certificates of backends (checked when the configuration was compiled) and the tables of
+    /// tokenizers: not for the async threads.
     #[must_use]
     pub fn new(fleet: Arc<Fleet>, metrics: &Metrics) -> Self {
         let snapshot = &fleet.snapshot;
+        snapshot.usage.encodings.iter().for_each(|encoding| encoding.load());
         let matchers = snapshot.routes.iter().map(|r| r.matcher.clone()).collect();
         let routes = snapshot
             .routes

@@ -44,6 +44,7 @@ mod rules;
 mod screen;
 mod select;
 mod settle;
+mod tokens;
 mod tunnel;
 mod wrapper;
 
@@ -332,10 +333,10 @@ impl ProxyHttp for Gateway {
         &self,
         _session: &mut Session,
         body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
-        relay::meter(ctx, body.as_ref());
+        relay::pass(ctx, body, end_of_stream);
         Ok(None)
     }
 

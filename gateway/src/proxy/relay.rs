@@ -5,7 +5,8 @@
 use super::context::{Meter, Relay, RequestContext};
 use super::header::{self as fields, ATTEMPTS, REQUEST_ID, SHOULD_RETRY};
 use super::limits;
-use crate::domain::{Moment, Outcome, Usage};
+use super::tokens;
+use crate::domain::{Moment, Outcome};
 use crate::openai::answer::{self, Media};
 use crate::openai::refusal;
 use crate::openai::sse;
@@ -23,17 +24,22 @@ pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: 
     let media = answer::media(header.headers.get(header::CONTENT_TYPE));
     let meter = match media {
         _ if header.status == StatusCode::SWITCHING_PROTOCOLS => Meter::Tunnel,
-        Media::EventStream => Meter::Events(Box::default()),
+        Media::EventStream => Meter::Events(Box::new(tokens::scanner(ctx))),
         Media::Json if header.status.is_success() => Meter::Body(Box::default()),
         Media::Json | Media::Other => Meter::Off,
     };
     let status = header.status.as_u16();
+    let strip = if matches!(meter, Meter::Events(_)) { tokens::stripper(ctx) } else { None };
     fields::of_response(header, |headers| {
+        if strip.is_some() && headers.remove(header::CONTENT_LENGTH).is_some() {
+            // It becomes shorter; Pingora leaves this out on HTTP/2.
+            headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+        }
         mark(ctx, headers);
         limits::tell(ctx, headers);
         advise(ctx, headers, status, now);
     });
-    let relay = Relay { status, first_byte: now, meter, bytes: 0 };
+    let relay = Relay { status, first_byte: now, meter, strip, bytes: 0 };
     count_open(ctx, &relay, 1);
     ctx.relay = Some(relay);
 }
@@ -108,23 +114,25 @@ fn advise(ctx: &RequestContext, headers: &mut HeaderMap, status: u16, now: Momen
     }
 }
 
-/// Sees each chunk on its way.
-pub(super) fn meter(ctx: &mut RequestContext, chunk: Option<&Bytes>) {
-    let (Some(relay), Some(chunk)) = (ctx.relay.as_mut(), chunk) else { return };
-    relay.bytes += chunk.len() as u64;
-    match &mut relay.meter {
-        Meter::Events(scanner) => scanner.feed(chunk),
-        Meter::Body(scanner) => scanner.feed(chunk),
-        Meter::Tunnel | Meter::Off => {}
+/// Sees each chunk on its way; only the usage chunk that nobody asked for goes no further. `end`: it is the last.
+pub(super) fn pass(ctx: &mut RequestContext, body: &mut Option<Bytes>, end: bool) {
+    let Some(relay) = ctx.relay.as_mut() else { return };
+    if let Some(chunk) = body.as_ref() {
+        relay.bytes += chunk.len() as u64;
+        match &mut relay.meter {
+            Meter::Events(scanner) => scanner.feed(chunk),
+            Meter::Body(scanner) => scanner.feed(chunk),
+            Meter::Tunnel | Meter::Off => {}
+        }
     }
-}
-
-/// Tokens of the answer, where it told them.
-pub(super) fn usage(relay: &Relay) -> Option<Usage> {
-    match &relay.meter {
-        Meter::Events(scanner) => scanner.usage(),
-        Meter::Body(scanner) => scanner.usage(),
-        Meter::Tunnel | Meter::Off => None,
+    if let Some(strip) = &mut relay.strip {
+        let passed = body.as_ref().map(|chunk| strip.feed(chunk));
+        let rest = if end { strip.finish() } else { Bytes::new() };
+        *body = match passed {
+            Some(passed) if rest.is_empty() => Some(passed),
+            Some(passed) => Some([passed, rest].concat().into()),
+            None => (!rest.is_empty()).then_some(rest),
+        };
     }
 }
 

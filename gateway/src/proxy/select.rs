@@ -57,7 +57,15 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     bound.meters.in_flight.inc();
     attempts.count += 1;
     attempts.tried = attempts.tried.with(index);
-    attempts.current = Some(Current { ticket, backend: index, started: now, outcome: None, status: 0, fresh: false });
+    attempts.current = Some(Current {
+        ticket,
+        backend: index,
+        started: now,
+        outcome: None,
+        status: 0,
+        asked_usage: false,
+        fresh: false,
+    });
     Ok(peer)
 }
 

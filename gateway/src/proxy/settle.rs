@@ -6,15 +6,17 @@ use super::Gateway;
 use super::classify;
 use super::context::{RequestContext, Screened, Step, Verdict};
 use super::limits;
+use super::live::LivePool;
 use super::relay;
 use super::rules;
-use crate::config::snapshot::Backend;
-use crate::domain::{Consumed, Ending, Fault, Moment, Outcome, Usage};
+use super::tokens;
+use crate::config::snapshot::{Backend, Consumer};
+use crate::domain::{Ending, Fault, Moment, Outcome, Usage};
 use crate::openai::operation;
 use crate::openai::refusal::Refusal;
 use crate::policy::screen::finding::Finding;
 use crate::policy::trace;
-use crate::telemetry::{AttemptRecord, Record, Timestamp, WafRecord};
+use crate::telemetry::{AttemptRecord, Record, Timestamp, TokensRecord, WafRecord};
 use http::{HeaderName, Uri, header};
 use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
@@ -32,16 +34,17 @@ pub(super) fn settle(
 ) {
     close_attempt(ctx, error, now);
     let ending = ending(ctx, error, session.response_written().is_some());
-    let usage = ctx.relay.as_ref().and_then(relay::usage);
+    let consumed = tokens::consumed(ctx);
+    let counted = tokens::counted(ctx, consumed);
     let sent = session.downstream_session.body_bytes_sent() as u64;
     // What goes through a tunnel is no body, and counts all the same.
     let received = match ctx.envelope.as_ref().is_some_and(|e| e.upgrade) {
         true => session.downstream_session.body_bytes_read(),
         false => ctx.admission.as_ref().map_or(0, |a| a.body.len()),
     };
-    let told = Told { ending, usage, sent, received: received as u64 };
-    let relayed = ctx.relay.as_ref().is_some_and(|relay| relay.status < 400);
-    limits::settle(ctx, Consumed { usage, produced: 0, relayed }, now);
+    let told =
+        Told { ending, usage: consumed.usage.or(counted), counted: counted.is_some(), sent, received: received as u64 };
+    limits::settle(ctx, consumed, now);
     count(gateway, ctx, &told, now);
     if gateway.access_log.enabled() {
         tell(gateway, session, ctx, &told, now);
@@ -52,6 +55,8 @@ pub(super) fn settle(
 struct Told {
     ending: Ending,
     usage: Option<Usage>,
+    /// The usage was counted here, since the backend did not tell it.
+    counted: bool,
     /// Body bytes sent to the client.
     sent: u64,
     /// Body bytes received from it.
@@ -103,7 +108,7 @@ fn by_status(status: u16) -> Ending {
 }
 
 fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
-    let Told { ending, usage, sent, received } = *told;
+    let Told { ending, usage, sent, received, .. } = *told;
     match &ctx.verdict {
         Some(Verdict::Denied(denial)) => gateway.metrics.denied(Refusal::from(denial).code),
         Some(Verdict::Faulted(fault)) => gateway.metrics.faulted(Refusal::from(fault).code),
@@ -134,13 +139,34 @@ fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
     pool.meters.in_flight.dec();
     if let Some(backend) = serving(ctx).and_then(|index| pool.backends.get(index)) {
         backend.meters.answered(ending);
-        if let Some(usage) = usage {
-            backend.meters.used(usage);
-        }
+    }
+    if let Some(usage) = usage {
+        charge(gateway, ctx, pool, usage);
     }
     if let Some(relay) = &ctx.relay {
         relay::count_open(ctx, relay, -1);
     }
+}
+
+/// Tokens of the backend that has worked, and what they cost.
+fn charge(gateway: &Gateway, ctx: &RequestContext, pool: &LivePool, usage: Usage) {
+    if let Some(backend) = ctx.attempts.trail.last().and_then(|step| pool.backends.get(step.backend)) {
+        backend.meters.used(usage);
+    }
+    if let Some(cost) = tokens::cost(ctx, usage) {
+        gateway.metrics.spent(
+            consumer(ctx).map(|c| &c.name),
+            (&cost.price.model, cost.currency),
+            cost.region,
+            cost.billionths,
+        );
+    }
+}
+
+/// Who is charged.
+fn consumer(ctx: &RequestContext) -> Option<&Consumer> {
+    let access = ctx.arrival.live.fleet.snapshot.access.as_ref()?;
+    access.consumers.get(ctx.caller.as_ref()?.consumer)
 }
 
 /// A rule has sent the request to another pool than its route's: that pool's series counts it.
@@ -164,7 +190,7 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
     let envelope = ctx.envelope.as_ref();
     let certificate = envelope.and_then(|e| e.certificate.as_deref());
     let access = snapshot.access.as_ref();
-    let consumer = ctx.caller.as_ref().and_then(|caller| access?.consumers.get(caller.consumer));
+    let consumer = consumer(ctx);
     let pool = admission.and_then(|a| snapshot.pools.get(a.pool));
     let text = |name: HeaderName| request.headers.get(name).and_then(|v| v.to_str().ok());
     let backend = |index: usize| pool.and_then(|p| p.backends.get(index));
@@ -200,7 +226,8 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         waf: ctx.screened.as_deref().map(waf).unwrap_or_default(),
         bytes_in: told.received,
         bytes_out: told.sent,
-        tokens: told.usage.map(Into::into),
+        tokens: told.usage.map(|usage| TokensRecord { counted: told.counted, ..usage.into() }),
+        cost: told.usage.and_then(|usage| tokens::cost(ctx, usage)).map(|cost| cost.billionths),
         first_byte: ctx.relay.as_ref().map(|r| r.first_byte.since(ctx.arrival.at)),
         total: now.since(ctx.arrival.at),
         user_agent: text(header::USER_AGENT).map(Into::into),

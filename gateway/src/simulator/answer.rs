@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue};
 use http::{Response, StatusCode};
 
-use super::body::{Body, Shape, Source};
+use super::body::{Body, Shape, Source, Strike};
 use super::call::Call;
 use super::clock;
 use super::draft::{Draft, FILL};
@@ -72,7 +72,11 @@ pub(crate) async fn answer(visit: &Visit<'_>, mut call: Call, plan: Plan, manner
         head.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, must-revalidate"));
         head.insert("x-accel-buffering", HeaderValue::from_static("no"));
         let pace = Pace { start: clock::now(), step: tempo.step, stamp: visit.wish.stamp };
-        return visit.shaped(call, head, Source::Events(Events::new(&draft, frame, pace)), manner.shape);
+        let mut shape = manner.shape;
+        if let Some(after) = visit.wish.stall_after {
+            shape.strike = Some((after, Strike::Stall(None)));
+        }
+        return visit.shaped(call, head, Source::Events(Events::new(&draft, frame, pace)), shape);
     }
     if operation == Operation::Speech {
         head.insert(CONTENT_TYPE, HeaderValue::from_static("audio/mpeg"));
@@ -151,6 +155,7 @@ fn draft(visit: &Visit<'_>, plan: &Plan, manner: Manner) -> Draft {
         tokens: plan.tokens,
         cut: plan.cut,
         bad_usage: manner.bad_usage,
+        words: visit.wish.words,
         fill: visit.wish.size.is_some() && !plan.facts.is_stream() && visit.target.operation == Operation::Chat,
     }
 }

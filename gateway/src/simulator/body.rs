@@ -176,6 +176,9 @@ impl Shaped {
                 Step::End => self.state = State::Ended,
                 Step::Send(chunk) => {
                     self.sent += 1;
+                    if let Source::Events(events) = &self.source {
+                        self.call.produced(events.tokens());
+                    }
                     if self.shape.drip.is_none() {
                         self.note_end();
                         return Poll::Ready(Some(Ok(Frame::data(chunk))));

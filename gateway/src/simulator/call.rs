@@ -14,13 +14,22 @@ pub(crate) struct Call {
     received: u64,
     reported: bool,
     ended: bool,
+    produced: u64,
     settlement: Option<(Arc<Deployment>, u64, u64)>,
 }
 
 impl Call {
     pub(crate) fn begin(shared: &Arc<Shared>, head: &http::request::Parts, operation: Operation, now: Moment) -> Self {
         let number = shared.tally.lock().arrive(head, operation, (shared.started, now));
-        Self { shared: Arc::clone(shared), number, received: 0, reported: false, ended: false, settlement: None }
+        Self {
+            shared: Arc::clone(shared),
+            number,
+            received: 0,
+            reported: false,
+            ended: false,
+            produced: 0,
+            settlement: None,
+        }
     }
 
     /// Counts body bytes as they come.
@@ -49,6 +58,11 @@ impl Call {
         self.settlement = Some((deployment, charged, used));
     }
 
+    /// So many completion tokens of its stream have left.
+    pub(crate) const fn produced(&mut self, tokens: u64) {
+        self.produced = tokens;
+    }
+
     /// The call came to its end by our doing: no abort.
     pub(crate) const fn end(&mut self) {
         self.ended = true;
@@ -61,7 +75,7 @@ impl Drop for Call {
         if !self.reported && self.received > 0 {
             tally.body(self.number, self.received, None);
         }
-        tally.end(self.number, !self.ended);
+        tally.end(self.number, !self.ended, self.produced);
         drop(tally);
         if let Some((deployment, charged, used)) = self.settlement.take() {
             deployment.settle(charged, used);

@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 pub(crate) const SAFE: &str = r#"{"hate":{"filtered":false,"severity":"safe"},"self_harm":{"filtered":false,"severity":"safe"},"sexual":{"filtered":false,"severity":"safe"},"violence":{"filtered":false,"severity":"safe"}}"#;
 /// Where a document can be cut open to be filled to a size.
 pub(crate) const FILL: &str = "@@FILL@@";
+/// One token, alone and after itself, in every tokenizer of the models.
+pub(crate) const WORD: &str = " the";
 const FINGERPRINT: &str = "fp_ee1d74bde0";
 
 /// One answer.
@@ -28,11 +30,16 @@ pub(crate) struct Draft {
     pub(crate) bad_usage: bool,
     /// Leave a place to be filled.
     pub(crate) fill: bool,
+    /// Nothing but words of one token each.
+    pub(crate) words: bool,
 }
 
 impl Draft {
     /// The whole text, as the stream's chunks would add up to.
     pub(crate) fn text(&self) -> String {
+        if self.words {
+            return WORD.repeat(usize::try_from(self.tokens).unwrap_or(0));
+        }
         let size = usize::try_from(self.tokens).unwrap_or(0).saturating_mul(10);
         let mut text = String::with_capacity(size + 64);
         text.push_str(&self.marker);
@@ -187,6 +194,7 @@ mod tests {
             cut: false,
             bad_usage: false,
             fill: false,
+            words: false,
         }
     }
 

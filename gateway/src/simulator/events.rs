@@ -7,7 +7,7 @@ use std::vec::IntoIter;
 
 use bytes::Bytes;
 
-use super::draft::{Draft, SAFE};
+use super::draft::{Draft, SAFE, WORD};
 use crate::domain::Moment;
 
 const DONE: &[u8] = b"data: [DONE]\n\n";
@@ -28,6 +28,7 @@ pub(crate) struct Events {
     before: String,
     after: String,
     marker: String,
+    words: bool,
     total: u64,
     next: u64,
     /// The `sequence_number` of the first content event, where events are numbered.
@@ -64,12 +65,18 @@ impl Events {
             before: frame.before,
             after: frame.after,
             marker: draft.marker.clone(),
+            words: draft.words,
             total: draft.tokens,
             next: 1,
             sequence: frame.sequence,
             tail: frame.tail.into_iter(),
             pace,
         }
+    }
+
+    /// Content events made so far: as many tokens.
+    pub(crate) const fn tokens(&self) -> u64 {
+        self.next - 1
     }
 
     pub(crate) fn step(&mut self, now: Moment) -> Step {
@@ -94,11 +101,14 @@ impl Events {
         let Self { before, after, marker, next, .. } = self;
         let mut event = String::with_capacity(before.len() + after.len() + 96);
         event.push_str(before);
-        if *next == 1 {
-            event.push_str(marker);
+        if self.words {
+            event.push_str(WORD);
+        } else {
+            event.push_str(if *next == 1 { marker } else { "" });
+            // Writing to a string cannot fail.
+            let _ = write!(event, " token{next}");
         }
-        // Writing to a string cannot fail.
-        let _ = write!(event, " token{next}{after}");
+        event.push_str(after);
         if let Some(first) = self.sequence {
             let _ = write!(event, r#","sequence_number":{}"#, first.saturating_add(next - 1));
         }

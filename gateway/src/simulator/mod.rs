@@ -4,8 +4,8 @@
 //! what arrived. It serves `tidegate simulate`, `tidegate demo`, the end-to-end tests and the load benchmarks.
 //!
 //! The text of an answer begins with `[region/deployment]`, then `token1 token2 …`: who served, and nothing missing or
-//! mixed in. A request steers its own answer with `x-sim-tokens`, `x-sim-chunk-ms`, `x-sim-first-ms`, `x-sim-size` (bytes of a whole
-//! answer) and `x-sim-stamp: 1` (`x_sim_at_us`: when each content event was made, µs of the machine's monotonic clock).
+//! mixed in. A request steers its own answer with `x-sim-tokens`, `x-sim-chunk-ms`, `x-sim-first-ms`, `x-sim-stall-after`
+//! (events, then silence), `x-sim-words: 1` (words of one token each and nothing else), `x-sim-size` (bytes of a whole answer) and `x-sim-stamp: 1` (`x_sim_at_us`: when each content event was made, µs of the machine's monotonic clock).
 
 mod answer;
 mod api;

@@ -31,6 +31,10 @@ pub(crate) struct Wish {
     pub(crate) first: Option<Duration>,
     pub(crate) size: Option<u64>,
     pub(crate) stamp: bool,
+    /// Text of which every content event is one token of the models' own tokenizers.
+    pub(crate) words: bool,
+    /// Silence after so many events, until the client leaves.
+    pub(crate) stall_after: Option<u64>,
 }
 
 impl Wish {
@@ -42,6 +46,8 @@ impl Wish {
             first: number("x-sim-first-ms").map(Duration::from_millis),
             size: number("x-sim-size").map(|size| size.min(SIZE_MAX)),
             stamp: number("x-sim-stamp") == Some(1),
+            words: number("x-sim-words") == Some(1),
+            stall_after: number("x-sim-stall-after"),
         }
     }
 }

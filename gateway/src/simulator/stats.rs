@@ -82,6 +82,8 @@ pub struct Record {
     pub ended: bool,
     /// The client left before the end.
     pub aborted: bool,
+    /// Completion tokens of a stream that were sent, known at its end.
+    pub tokens_sent: u64,
 }
 
 impl Record {
@@ -160,12 +162,13 @@ impl Tally {
         self.stats.faulted += 1;
     }
 
-    pub(crate) fn end(&mut self, number: u64, aborted: bool) {
+    pub(crate) fn end(&mut self, number: u64, aborted: bool, tokens_sent: u64) {
         self.stats.in_flight = self.stats.in_flight.saturating_sub(1);
         self.stats.aborted += u64::from(aborted);
         if let Some(record) = self.record(number) {
             record.ended = true;
             record.aborted = aborted;
+            record.tokens_sent = tokens_sent;
         }
     }
 
@@ -261,11 +264,12 @@ mod tests {
         let numbers: Vec<_> = (0..3).map(|_| tally.arrive(&head("/p?q"), Operation::Chat, since)).collect();
         tally.body(numbers[2], 3, Some("ff".into()));
         tally.status(numbers[0], 200);
-        tally.end(numbers[2], true);
+        tally.end(numbers[2], true, 7);
         let stats = tally.read(1000);
         assert_eq!((stats.requests, stats.in_flight, stats.in_flight_max, stats.aborted), (3, 2, 3, 1));
         assert_eq!(stats.records.len(), 2);
         assert_eq!((stats.records[1].body_len, stats.records[1].aborted), (3, true));
+        assert_eq!(stats.records[1].tokens_sent, 7);
         assert_eq!(stats.records[1].header("a"), Some("b"));
         assert_eq!((stats.by_path["/p"], stats.by_status[&200], stats.calls_ms[0]), (3, 1, 5));
         tally.reset();

@@ -90,8 +90,10 @@ pub struct Record<'a> {
     pub bytes_in: u64,
     /// Bytes of the response body sent.
     pub bytes_out: u64,
-    /// Tokens as the backend reported them.
+    /// Tokens as the backend reported them, or as they were counted.
     pub tokens: Option<TokensRecord>,
+    /// What they cost, in billionths of the currency of `prices`.
+    pub cost: Option<u64>,
     /// From arrival to the first byte of the answer.
     pub first_byte: Option<Duration>,
     /// From arrival to the end.
@@ -147,12 +149,14 @@ pub struct TokensRecord {
     pub cached: u64,
     /// Completion tokens spent on reasoning.
     pub reasoning: u64,
+    /// The backend did not tell them: they were counted here.
+    pub counted: bool,
 }
 
 impl From<Usage> for TokensRecord {
     fn from(usage: Usage) -> Self {
         let Usage { prompt, completion, cached, reasoning } = usage;
-        Self { prompt, completion, cached, reasoning }
+        Self { prompt, completion, cached, reasoning, counted: false }
     }
 }
 

@@ -2,8 +2,10 @@
 //! never counts by itself and never invents a label.
 
 mod certificates;
+mod cost;
 mod issuers;
 
+use self::cost::CostLabels;
 use super::clock;
 use super::limits::LimitTable;
 use super::meters::{BackendMeters, PoolMeters, RouteMeters, RuleMeters};
@@ -44,6 +46,7 @@ pub struct Metrics {
     findings: Table<FindingLabels, IntCounter>,
     /// Series of usage limits.
     pub limits: LimitTable,
+    costs: Table<CostLabels, IntCounter>,
     /// Bytes of request bodies held in memory.
     pub body_memory: IntGauge,
     /// Requests that wait for their turn.
@@ -80,6 +83,7 @@ impl Metrics {
             backends: RwLock::default(),
             findings: RwLock::default(),
             limits: LimitTable::new(&families),
+            costs: RwLock::default(),
             certificates: Mutex::default(),
             issuers: Mutex::default(),
             cutoffs: Cutoff::ALL.map(|cutoff| families.cutoffs.with_label_values(&[cutoff.label()])),
@@ -146,6 +150,7 @@ impl Metrics {
         prune(&self.rules, &rules, RuleMeters::forget);
         self.retain_findings(snapshot);
         self.limits.retain(snapshot.usage_limits.list.iter().map(|limit| &limit.name));
+        self.retain_costs(snapshot);
         prune(&self.routes, &routes, RouteMeters::forget);
         prune(&self.pools, &pools, PoolMeters::forget);
         prune(&self.backends, &backends, BackendMeters::forget);
@@ -320,6 +325,7 @@ mod tests {
         backend.health_changed(false);
         metrics.denied("route_not_found");
         metrics.waf_found(&"chat-policy".into(), &"scanner".into(), "block", "prevent");
+        metrics.spent(None, (&"gpt-4o*".into(), &"USD".into()), &region, 2500);
         metrics.waf_uncounted(4);
         metrics.waf_uncounted(3);
         metrics.limits.meters(&LimitName::new("team").unwrap()).passed.inc();
@@ -361,6 +367,7 @@ mod tests {
             r#"tidegate_health_changes_total{backend="sweden",pool="chat",to="unhealthy"} 1"#,
             r#"tidegate_certificate_expiry_timestamp_seconds{certificate="edge.pem",listener="edge"} 1800000000"#,
             "tidegate_waf_uncounted_total 4",
+            r#"tidegate_cost_billionths_total{consumer="(none)",currency="USD",model="gpt-4o*",region="swedencentral"} 2500"#,
             "tidegate_config_generation 3",
             "tidegate_config_last_reload_successful 0",
         ] {

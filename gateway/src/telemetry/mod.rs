@@ -83,6 +83,7 @@ pub(crate) mod tests {
             waf: None,
             access: None,
             usage_limits: crate::config::snapshot::UsageLimits::default(),
+            usage: crate::config::snapshot::TokenUsage::default(),
             pools: Vec::new(),
             routes: Vec::new(),
         }

@@ -164,7 +164,9 @@ table! {
     first_byte_duration: histogram "tidegate_first_byte_duration_seconds" ["pool", "backend"]
         "Time from an attempt's start to the first byte of its answer." in FIRST_BYTE_SECONDS;
     tokens: counter "tidegate_tokens_total" ["pool", "backend", "kind"]
-        "Tokens as reported by the backend, by kind.";
+        "Tokens as reported by the backend, or as counted where it did not tell them, by kind.";
+    cost: counter "tidegate_cost_billionths_total" ["consumer", "model", "region", "currency"]
+        "Cost of tokens, in billionths of the currency; the model as the price table names it, the consumer (none) where nobody is asked.";
     in_flight: gauge "tidegate_requests_in_flight" ["pool"]
         "Routed requests that have not ended.";
     streams_open: gauge "tidegate_streams_open" ["pool"]

@@ -25,6 +25,8 @@ pub(super) fn compile(
         .deployment
         .as_deref()
         .map(|deployment| name(DeploymentName::new(deployment), &format!("{path}.deployment"), report));
+    let model =
+        typed.model.as_deref().and_then(|model| name(DeploymentName::new(model), &format!("{path}.model"), report));
     api_version(typed.api_version.as_deref(), path, report);
     let trust = tls::backend(typed, path, report);
     let url = url::compile(&typed.url, trust, &format!("{path}.url"), report);
@@ -55,6 +57,7 @@ pub(super) fn compile(
             Some(deployment) => Some(deployment?),
             None => None,
         },
+        model: model.map(|model| model.as_str().to_owned()),
         api_version: typed.api_version.clone(),
         auth: auth?,
         headers,

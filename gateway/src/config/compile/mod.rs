@@ -22,6 +22,7 @@ mod rules;
 mod secret;
 mod time;
 mod tls;
+mod tokens;
 mod url;
 mod usage_limits;
 mod waf;
@@ -31,6 +32,7 @@ use super::regions::{self, Point};
 use super::report::{Report, suggestion};
 use super::snapshot::Snapshot;
 use crate::domain::{NameError, Region};
+use crate::policy::limit::Limit;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -56,6 +58,9 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     let usage_limits = usage_limits::compile(file, report);
     let http2 = ceilings::http2(&file.http2, report);
     let access = consumers::compile(file, routes.as_deref().unwrap_or_default(), report);
+    let pools: Option<Vec<_>> = pools.into_iter().collect();
+    let limited = usage_limits.iter().flat_map(|limits| &limits.list).any(Limit::counts_tokens);
+    let usage = tokens::compile(file, limited, pools.as_deref().unwrap_or_default(), report);
     Some(Snapshot {
         generation: 0,
         digest,
@@ -76,7 +81,8 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         waf,
         access,
         usage_limits: usage_limits?,
-        pools: pools.into_iter().collect::<Option<_>>()?,
+        usage,
+        pools: pools?,
         routes: routes?,
     })
 }

@@ -18,6 +18,7 @@ mod protection;
 mod route;
 mod rules;
 mod tls;
+mod tokens;
 mod usage_limits;
 mod values;
 mod waf;
@@ -43,6 +44,7 @@ pub(super) use rules::{
     Action, Condition, HeaderField, Operator, Protocol, Redirect, Rewrite, Rule, Transform, Variable,
 };
 pub(super) use tls::{ClientAuthMode, Pair, Tls, UnknownName};
+pub(super) use tokens::{Inject, Prices, Usage};
 pub(super) use usage_limits::{Part, Period as QuotaPeriod, Rate, UsageLimit, UsageState, Weights};
 pub(super) use values::{
     HeaderText, PERIOD_ERROR, Period, SHARE_ERROR, SIZE_ERROR, ScalarError, Secret, Share, Size, Switch,
@@ -137,6 +139,13 @@ pub(super) struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "UsageState")]
     pub(super) usage_state: Option<UsageState>,
+    /// How the tokens of a request are counted.
+    #[serde(default)]
+    pub(super) usage: Usage,
+    /// What tokens cost, for metrics and the access log; default: nothing is priced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Prices")]
+    pub(super) prices: Option<Prices>,
     /// Pools of interchangeable backends, 1 to 256.
     #[schemars(length(min = 1, max = 256))]
     pub(super) pools: Vec<Pool>,

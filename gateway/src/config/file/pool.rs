@@ -308,6 +308,10 @@ pub(in crate::config) struct Backend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(in crate::config) deployment: Option<String>,
+    /// Its model, such as `gpt-4o`, for prices and for the count of tokens; default: the deployment's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) model: Option<String>,
     /// `api-version` sent to classic paths there; default: the client's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]

@@ -21,6 +21,15 @@ pub fn deployment_in_query(operation: Operation, query: Option<&str>) -> Option<
     })
 }
 
+/// The `api-version` of a query, decoded. The first one counts.
+#[must_use]
+pub fn api_version_in_query(query: &str) -> Option<Cow<'_, str>> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        percent::decode(value).filter(|_| matches!(Name::of(key), Name::ApiVersion))
+    })
+}
+
 /// The query for a log line: values of parameters that may hold a secret are replaced by `***`.
 #[must_use]
 pub fn scrub_query(query: &str) -> Cow<'_, str> {

@@ -4,7 +4,7 @@
 use super::*;
 use crate::config::snapshot::{
     AccessLog, Auth, Backend, BackendTls, BaseUrl, Connections, Dns, Headers, Http2, Limits, Overload, Pool, Probe,
-    ProbeKind, Process, Snapshot, Timeouts,
+    ProbeKind, Process, Snapshot, Timeouts, TokenUsage,
 };
 use crate::domain::{BackendId, BackendName, Outcome, Region};
 use crate::policy::eject::Ejection;
@@ -37,6 +37,7 @@ fn backend(name: &str, priority: u32) -> Backend {
             trust: BackendTls::default(),
         },
         deployment: None,
+        model: None,
         api_version: None,
         auth: Auth::None,
         headers: Vec::new(),
@@ -155,6 +156,7 @@ fn snapshot(pool: Pool) -> Arc<Snapshot> {
         waf: None,
         access: None,
         usage_limits: snapshot::UsageLimits::default(),
+        usage: TokenUsage::default(),
         pools: vec![pool],
         routes: Vec::new(),
     })

@@ -7,6 +7,9 @@ use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+/// Billionths in one.
+const BILLION: u64 = 1_000_000_000;
+
 /// What a thread keeps between lines: the buffer, and the second it last printed with its text.
 #[derive(Debug)]
 pub(super) struct Scratch {
@@ -148,6 +151,12 @@ fn answer(out: &mut Vec<u8>, record: &Record<'_>) {
         key!(out, "tokens");
         tokens(out, used);
     }
+    if let Some(billionths) = record.cost {
+        key!(out, "cost");
+        number(out, billionths / BILLION);
+        // Writing to a Vec does not fail.
+        let _ = write!(out, ".{:09}", billionths % BILLION);
+    }
     key!(out, "first_byte_ms");
     optional(out, record.first_byte, millis);
     key!(out, "total_ms");
@@ -217,6 +226,9 @@ fn tokens(out: &mut Vec<u8>, tokens: TokensRecord) {
     number(out, tokens.cached);
     key!(out, "reasoning");
     number(out, tokens.reasoning);
+    if tokens.counted {
+        out.extend_from_slice(b",\"counted\":true");
+    }
     out.push(b'}');
 }
 

@@ -52,6 +52,7 @@ fn record() -> Record<'static> {
         bytes_in: 1024,
         bytes_out: 2048,
         tokens: Some(Usage { prompt: 7, completion: 5, cached: 3, reasoning: 2 }.into()),
+        cost: None,
         first_byte: Some(Duration::from_micros(312_345)),
         total: Duration::from_secs(2),
         user_agent: Some("OpenAI/Python 1.2.3".into()),
