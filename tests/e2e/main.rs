@@ -33,6 +33,7 @@ mod proxy_protocol;
 mod rules;
 mod selection;
 mod slow;
+mod slowhttptest;
 mod smuggling;
 mod waf;
 mod websocket;
