@@ -8,6 +8,7 @@ use tokio::process::Command;
 
 /// GOAWAY and RST_STREAM carry these.
 const CALM: u64 = 11;
+const CUT_OFF: &str = "tidegate_connections_cut_off_total";
 const REFUSED_STREAM: &str = "7";
 
 /// What one misbehaving connection has seen.
@@ -50,9 +51,12 @@ async fn beside_others(gateway: &Gateway, name: &str) -> Value {
 async fn floods_end_their_connection_and_nobody_elses() {
     let (a, b) = regions().await;
     let gateway = ladder(&a, &b).start().await;
+    let mut floods = 0.0;
     for name in ["rapid_reset", "forced_resets", "continuation", "empty_data"] {
         let seen = beside_others(&gateway, name).await;
         assert_eq!(seen["goaway"].as_u64(), Some(CALM), "{name}: {seen}");
+        floods += 1.0;
+        gateway.until_metric(CUT_OFF, &[("reason", "http2_flood")], |count| count > floods - 0.5).await;
     }
     let seen = beside_others(&gateway, "header_block").await;
     assert!(seen["goaway"].as_u64() == Some(CALM) || seen["statuses"]["431"] == 1, "{seen}");

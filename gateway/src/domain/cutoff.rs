@@ -25,11 +25,15 @@ pub enum Cutoff {
     BadRequest,
     /// The client took no byte of an answer for too long.
     WriteTimeout,
+    /// It flooded an HTTP/2 connection: resets, header blocks, settings, pings or empty frames without measure.
+    Http2Flood,
+    /// It broke the protocol of HTTP/2.
+    Http2Error,
 }
 
 impl Cutoff {
     /// All of them, in the order of the variants.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::TotalFull,
         Self::AddressFull,
         Self::Stray,
@@ -41,6 +45,8 @@ impl Cutoff {
         Self::HeaderTimeout,
         Self::BadRequest,
         Self::WriteTimeout,
+        Self::Http2Flood,
+        Self::Http2Error,
     ];
 
     /// Label in metrics.
@@ -58,6 +64,8 @@ impl Cutoff {
             Self::HeaderTimeout => "header_timeout",
             Self::BadRequest => "bad_request",
             Self::WriteTimeout => "write_timeout",
+            Self::Http2Flood => "http2_flood",
+            Self::Http2Error => "http2_error",
         }
     }
 }

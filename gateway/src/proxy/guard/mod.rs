@@ -6,6 +6,7 @@
 
 mod answer;
 mod connection;
+mod goaway;
 mod proxy_header;
 mod stream;
 

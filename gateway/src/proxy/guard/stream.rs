@@ -6,6 +6,7 @@
 
 use super::answer;
 use super::connection::{Connection, Phase};
+use super::goaway::Goaway;
 use crate::config::snapshot::Connections as Limits;
 use crate::domain::{Cutoff, Denial};
 use crate::telemetry::clock;
@@ -43,6 +44,8 @@ pub(super) struct Guarded<S> {
     /// Runs while the client takes no bytes.
     stall: Option<Pin<Box<Sleep>>>,
     http2: bool,
+    /// Why the HTTP/2 library ends the connection.
+    goaway: Goaway,
     /// Bytes read to tell HTTP/2 from HTTP/1.1, still to be read by Pingora.
     ahead: Vec<u8>,
     /// Bytes of the preface of HTTP/2 that Pingora has read.
@@ -63,6 +66,7 @@ impl<S: IO> Guarded<S> {
             write: limits.write_timeout,
             timer: None,
             stall: None,
+            goaway: Goaway::default(),
             ahead: Vec::new(),
             seen: 0,
             answered: false,
@@ -171,6 +175,19 @@ impl<S: IO> Guarded<S> {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
+    /// Follows the frames of HTTP/2 as far as they were written.
+    fn sent<'p>(&mut self, result: &Poll<io::Result<usize>>, parts: impl IntoIterator<Item = &'p [u8]>) {
+        let Poll::Ready(Ok(written)) = result else { return };
+        let mut left = *written;
+        for part in parts {
+            let written = part.get(..left).unwrap_or(part);
+            left -= written.len();
+            if let Some(cutoff) = self.goaway.sent(written) {
+                self.connection.cut_off(cutoff);
+            }
+        }
+    }
+
     fn progress<T>(&mut self, result: Poll<io::Result<T>>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if result.is_pending() {
             return self.stalled(cx);
@@ -205,6 +222,9 @@ impl<S: IO> AsyncWrite for Guarded<S> {
             return this.write_between(cx, bytes);
         }
         let result = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        if this.http2 {
+            this.sent(&result, [bytes]);
+        }
         this.progress(result, cx)
     }
 
@@ -218,6 +238,9 @@ impl<S: IO> AsyncWrite for Guarded<S> {
             return this.write_between(cx, parts.iter().find(|part| !part.is_empty()).map_or(&[], |part| part));
         }
         let result = Pin::new(&mut this.stream).poll_write_vectored(cx, parts);
+        if this.http2 {
+            this.sent(&result, parts.iter().map(|part| &**part));
+        }
         this.progress(result, cx)
     }
 
