@@ -1,6 +1,7 @@
 //! Runs a property over a corpus on stable. The rooms that have fuzz targets use it in their tests.
 #![allow(clippy::unwrap_used, reason = "tests may panic")]
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Every input of the corpus `name` itself, cut anywhere, and with one byte changed.
@@ -19,4 +20,21 @@ pub(crate) fn run(name: &str, property: fn(&[u8])) {
         count += 1;
     }
     assert!(count > 0, "no corpus for {name}");
+}
+
+#[test]
+fn every_fuzz_target_runs_over_its_corpus_here() {
+    let names = |folder: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect::<BTreeSet<_>>()
+    };
+    let targets = names("fuzz/fuzz_targets");
+    assert_eq!(targets, names("fuzz/corpus"));
+    let tests = ["src/openai/corpus.rs", "src/policy/screen/corpus.rs"]
+        .map(|file| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap());
+    for target in targets {
+        let call = format!("run(\"{target}\", properties::{target})");
+        assert!(tests.iter().any(|text| text.contains(&call)), "no test runs the corpus of {target}");
+    }
 }
