@@ -4,7 +4,7 @@ use crate::{run, tidegate};
 use std::io::Read;
 use std::process::Stdio;
 
-const COMMANDS: [&str; 6] = ["run", "check", "explain", "schema", "simulate", "demo"];
+const COMMANDS: [&str; 7] = ["run", "check", "explain", "schema", "key", "simulate", "demo"];
 
 #[test]
 fn help_is_a_result_and_names_every_command() {

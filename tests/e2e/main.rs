@@ -17,6 +17,7 @@ mod bad_input;
 mod bodies;
 mod command;
 mod connections;
+mod consumers;
 mod cors;
 mod ejection;
 mod exhaustion;

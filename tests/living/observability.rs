@@ -160,13 +160,15 @@ fn watched(a: &Sim, b: &Sim) -> Setup {
 
 /// Series that only a listener's certificate or its order, a rule, a policy of the firewall, an odd request, a ceiling, a
 /// limit, a price or an issuer of tokens bring about; the tests of each look at them.
-const AT_TIMES: [&str; 13] = [
+const AT_TIMES: [&str; 15] = [
     "tidegate_cost_billionths_total",
     "tidegate_limit_requests_total",
     "tidegate_limit_tokens_total",
     "tidegate_jwks_fetches_total",
     "tidegate_jwks_last_success_timestamp_seconds",
     "tidegate_jwks_keys",
+    "tidegate_consumer_requests_total",
+    "tidegate_keys_expiring",
     "tidegate_certificate_expiry_timestamp_seconds",
     "tidegate_acme_failures",
     "tidegate_rule_matches_total",
@@ -296,6 +298,7 @@ async fn a_line_has_every_field_of_the_runbook() {
         "limit",
         "plan",
         "proof",
+        "unproven",
         "peer",
         "rules",
         "waf",

@@ -8,12 +8,13 @@ Arguments: azure | openai, and the gateway's base URL.
 import asyncio
 import io
 import json
+import os
 import sys
 
 import openai
 
 VERSION = "2024-10-21"
-KEY = "client-key-not-real"
+KEY = os.environ.get("CLIENT_KEY", "client-key-not-real")
 MESSAGES = [{"role": "user", "content": "Say something."}]
 
 

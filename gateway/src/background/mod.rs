@@ -8,6 +8,7 @@ mod acme;
 pub mod admin;
 mod crew;
 mod jwks;
+mod keys;
 mod pressure;
 pub mod probe;
 pub mod reload;
@@ -88,6 +89,7 @@ impl BackgroundService for Work {
             () = announce(shared) => {}
             () = pressure::keep(shared) => {}
             () = usage::keep(shared) => {}
+            () = keys::keep(shared) => {}
             () = resolve::keep(shared, self.reload.generations()) => {}
             () = probe::keep(shared, self.reload.generations()) => {}
             () = acme::keep(shared, self.reload.generations()) => {}

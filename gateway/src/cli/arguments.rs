@@ -50,6 +50,12 @@ pub(super) enum Command {
     Explain(Explain),
     /// Print the JSON Schema of the configuration
     Schema,
+    /// Make an API key for a consumer, or hash one from elsewhere
+    Key {
+        /// What to do.
+        #[command(subcommand)]
+        command: KeyCommand,
+    },
     /// Run simulated Azure OpenAI regions
     ///
     /// Quotas, 429s with Azure's headers, streams, and faults on demand: over HTTP on the region's own port under /_sim/, or
@@ -118,6 +124,9 @@ pub(super) struct Explain {
     /// A header, for the rules engine. May be repeated
     #[arg(long = "header", value_name = "NAME: VALUE")]
     pub(super) headers: Vec<String>,
+    /// Consumer that the request comes from: what its scopes say of it
+    #[arg(long, value_name = "NAME")]
+    pub(super) consumer: Option<String>,
     /// Admin address of a running gateway whose live states to use
     #[arg(long, value_name = "URL")]
     pub(super) admin: Option<String>,
@@ -133,6 +142,28 @@ pub(super) enum Format {
     Text,
     /// For programs.
     Json,
+}
+
+#[derive(Debug, Subcommand)]
+#[command(after_help = "Examples:
+  tidegate key new --consumer search-team --expires 2027-01-31
+  tidegate key hash < old-subscription-key.txt")]
+pub(super) enum KeyCommand {
+    /// Make a key: 256 random bits with a checksum. The first line is the key, the rest goes into the configuration
+    New(NewKey),
+    /// Read a key from standard input and print what the configuration needs of it
+    Hash,
+}
+
+/// Words of `key new`.
+#[derive(Debug, Args)]
+pub(super) struct NewKey {
+    /// Name of the consumer in the printed configuration
+    #[arg(long, value_name = "NAME")]
+    pub(super) consumer: Option<String>,
+    /// From when on the key is good no more, in the printed configuration
+    #[arg(long, value_name = "DATE")]
+    pub(super) expires: Option<String>,
 }
 
 /// Words of `simulate`.

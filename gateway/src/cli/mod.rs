@@ -6,6 +6,7 @@
 mod arguments;
 mod check;
 mod explain;
+mod key;
 mod play;
 mod run;
 mod span;
@@ -64,6 +65,7 @@ fn perform(command: Command) -> Result<(), Failure> {
             print(&crate::config::schema());
             Ok(())
         }
+        Command::Key { command } => key::key(&command),
         Command::Simulate(options) => play::simulate(options),
         Command::Demo(options) => play::demo(&options),
     }

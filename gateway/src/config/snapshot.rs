@@ -8,7 +8,7 @@ mod http2;
 mod issuer;
 mod overload;
 
-pub use access::{Access, Certificates, Consumer, Key, Keys};
+pub use access::{Access, Certificates, Consumer, Key, KeyText, Keys, Refused};
 pub use acme::Acme;
 pub use address::Address;
 pub use connections::Connections;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 pub struct ClientCertificate {
     /// Its subject, such as `CN=billing, O=Example`; cut to 256 bytes and free of control characters.
     pub subject: String,
+    /// Whether that is all of it and could be the subject of no other: nothing was cut, and no value looks like two.
+    pub is_exact: bool,
     /// The first common name of the subject.
     pub common_name: Option<String>,
     /// DNS names, addresses of mail and URIs of the subject alternative name, at most 16.

@@ -1,6 +1,6 @@
 //! [`Denial`] and [`Fault`]: why the gateway itself answers. `openai::refusal` maps each to status, code and body.
 
-use super::LimitName;
+use super::{LimitName, Unproven};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +29,23 @@ pub enum Denial {
     /// A path that does not decode to UTF-8, or a malformed deployment in it.
     BadPath {
         /// What is wrong, for the message.
+        what: &'static str,
+    },
+    /// Nobody is known by what the client shows, or it shows nothing.
+    Unauthenticated {
+        /// Why, for log and metric alone.
+        why: Unproven,
+        /// Index of the consumer whose the credential would have been, for the log alone.
+        consumer: Option<usize>,
+    },
+    /// Too many have failed to authenticate from the client's address.
+    TooManyFailures {
+        /// When the minute ends.
+        retry_after: Duration,
+    },
+    /// The consumer may not do that.
+    NotAllowed {
+        /// What it may not, for the message.
         what: &'static str,
     },
     /// No route matches host and path.

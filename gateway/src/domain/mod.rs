@@ -15,6 +15,7 @@ mod network;
 mod outcome;
 mod secret;
 mod token_flaw;
+mod unproven;
 mod usage;
 
 pub use api_key::{ApiKey, KEY_PREFIX, KeyHash, KeyHashError, is_key_id, make_key};
@@ -33,4 +34,5 @@ pub use network::{Network, NetworkError, NetworkSet};
 pub use outcome::Outcome;
 pub use secret::Secret;
 pub use token_flaw::TokenFlaw;
+pub use unproven::Unproven;
 pub use usage::Usage;

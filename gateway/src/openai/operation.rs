@@ -12,7 +12,9 @@ use crate::domain::Denial;
 mod percent;
 mod query;
 
-pub use query::{api_version_in_query, deployment_in_query, scrub_query, without_credentials};
+pub use query::{
+    api_version_in_query, deployment_in_query, parameters, scrub_query, without_credentials, without_parameters,
+};
 
 /// Longest deployment name in a path or a query, in bytes after decoding.
 const DEPLOYMENT_LENGTH_MAX: usize = 256;

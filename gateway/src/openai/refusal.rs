@@ -17,6 +17,9 @@ const REQUEST: &str = "invalid_request_error";
 const SERVER: &str = "server_error";
 const RATE: &str = "rate_limit_error";
 const QUOTA: &str = "insufficient_quota";
+const CERTIFICATE: &str = "This listener does not accept the client's certificate. Connect anew with a valid one.";
+/// Names no kind of credential that a browser would ask its user for.
+const CHALLENGE: &str = "Bearer realm=\"tidegate\"";
 
 /// What a client sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,8 @@ pub struct Refusal {
     pub retry_after: Option<Duration>,
     /// Value of `x-should-retry`, which the SDKs obey before the status; nothing leaves it to them.
     pub should_retry: Option<bool>,
+    /// Value of `www-authenticate`: how to come in.
+    pub challenge: Option<&'static str>,
     /// A body of the operator's own, in place of the usual one.
     pub page: Option<Arc<str>>,
 }
@@ -54,6 +59,9 @@ impl From<&Denial> for Refusal {
             }
             Denial::BadFraming { what } => no(400, "bad_framing", &format!("The request framing is invalid: {what}.")),
             Denial::BadPath { what } => no(400, "bad_path", &format!("The request path is invalid: {what}.")),
+            Denial::Unauthenticated { .. } => Self::unauthenticated(),
+            Denial::TooManyFailures { retry_after } => Self::guessing(*retry_after),
+            Denial::NotAllowed { what } => no(403, "not_allowed", &format!("This consumer is not allowed to {what}.")),
             Denial::RouteNotFound => no(404, "route_not_found", "No route serves this host and path."),
             Denial::DeploymentNotFound { deployment } => Self {
                 param: Some("model"),
@@ -70,10 +78,7 @@ impl From<&Denial> for Refusal {
                 Self { param: Some(param), ..no(400, "invalid_value", &format!("`{param}` {what}.")) }
             }
             Denial::BadMultipart { what } => no(400, "bad_multipart", &format!("The form is unreadable: {what}.")),
-            Denial::ClientCertificateRefused => {
-                let message = "This listener does not accept the client's certificate. Connect anew with a valid one.";
-                no(403, "client_certificate_refused", message)
-            }
+            Denial::ClientCertificateRefused => no(403, "client_certificate_refused", CERTIFICATE),
             Denial::MethodNotAllowed => no(405, "method_not_allowed", "This method is not served."),
             Denial::CorsRefused { what } => no(403, "cors_refused", &format!("The preflight is refused: {what}.")),
             Denial::NotFromFrontDoor => {
@@ -151,6 +156,7 @@ impl Refusal {
             message,
             retry_after: None,
             should_retry: Some(false),
+            challenge: None,
             page: None,
         }
     }
@@ -190,6 +196,18 @@ impl Refusal {
         Self { kind: QUOTA, retry_after: Some(retry_after), ..denied }
     }
 
+    /// One answer whatever the cause: a guesser learns nothing.
+    fn unauthenticated() -> Self {
+        let denied = Self::denied(401, "invalid_api_key", "The request carries no valid API key or token.".to_owned());
+        Self { challenge: Some(CHALLENGE), ..denied }
+    }
+
+    /// Even what is right is not looked at.
+    fn guessing(retry_after: Duration) -> Self {
+        let message = "Too many failed attempts to authenticate from this address.".to_owned();
+        Self { kind: RATE, retry_after: Some(retry_after), ..Self::denied(429, "too_many_failures", message) }
+    }
+
     /// We are at a limit of ours, and soon below it.
     fn full(retry_after: Duration, code: &'static str, message: &str) -> Self {
         let denied = Self::denied(503, code, message.to_owned());
@@ -200,7 +218,17 @@ impl Refusal {
     fn failed(status: u16, code: &'static str, message: &str, retry_after: Option<Duration>) -> Self {
         let soon = retry_after.is_some_and(|wait| wait <= SOON);
         let message = message.to_owned();
-        Self { status, code, kind: SERVER, param: None, message, retry_after, should_retry: Some(soon), page: None }
+        Self {
+            status,
+            code,
+            kind: SERVER,
+            param: None,
+            message,
+            retry_after,
+            should_retry: Some(soon),
+            challenge: None,
+            page: None,
+        }
     }
 
     /// Media type of the body: the operator's own is told by its beginning.
@@ -252,6 +280,7 @@ pub fn should_retry(wait: Duration) -> &'static str {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests may panic")]
     use super::*;
+    use crate::domain::Unproven;
 
     const fn seconds(count: u64) -> Duration {
         Duration::from_secs(count)
@@ -265,6 +294,8 @@ mod tests {
             (Denial::HeadersTooLarge { limit: 9 }, 431, "headers_too_large", false),
             (Denial::BadFraming { what: "x" }, 400, "bad_framing", false),
             (Denial::BadPath { what: "x" }, 400, "bad_path", false),
+            (Denial::Unauthenticated { why: Unproven::Missing, consumer: None }, 401, "invalid_api_key", false),
+            (Denial::NotAllowed { what: "x" }, 403, "not_allowed", false),
             (Denial::RouteNotFound, 404, "route_not_found", false),
             (Denial::DeploymentNotFound { deployment: "d".to_owned() }, 404, "deployment_not_found", false),
             (Denial::BodyTooLarge { limit: 9 }, 413, "body_too_large", false),
@@ -307,6 +338,14 @@ mod tests {
             let gone = Refusal::from(&Denial::QuotaGone { limit: limit.clone(), what, retry_after: seconds(3) });
             assert_eq!((gone.status, gone.code, gone.kind), (403, "quota_exhausted", QUOTA));
             assert_eq!((gone.retry_after, gone.should_retry), (Some(seconds(3)), Some(false)));
+        }
+    }
+
+    #[test]
+    fn a_guesser_hears_the_same_every_time() {
+        let told = |why, consumer| Refusal::from(&Denial::Unauthenticated { why, consumer });
+        for why in Unproven::ALL {
+            assert_eq!(told(why, Some(7)), told(Unproven::Missing, None));
         }
     }
 

@@ -30,6 +30,19 @@ pub enum Beyond {
     Operation,
 }
 
+impl Beyond {
+    /// What may not be done, in words.
+    #[must_use]
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Network => "come from this address",
+            Self::Route => "use this route",
+            Self::Deployment => "use this deployment",
+            Self::Operation => "use this operation",
+        }
+    }
+}
+
 impl<O: PartialEq> Scope<O> {
     /// Whether requests may come from `address`. Where networks are named, a client without an address is in none.
     ///

@@ -4,7 +4,7 @@ use crate::config::snapshot::Backend;
 use crate::openai::rewrite::Replacement;
 use crate::policy::route::Matcher;
 use crate::state::{BackendState, Fleet};
-use crate::telemetry::{BackendMeters, LimitMeters, Metrics, PoolMeters, RouteMeters, RuleMeters};
+use crate::telemetry::{BackendMeters, ConsumerMeters, LimitMeters, Metrics, PoolMeters, RouteMeters, RuleMeters};
 use pingora::protocols::tls::CaType;
 use pingora::utils::tls::{CertKey, WrappedX509, parse_x509};
 use rustls_pki_types::pem::PemObject;
@@ -24,6 +24,8 @@ pub struct Live {
     pub(super) rules: Vec<Arc<RuleMeters>>,
     /// Meters of usage limits, in the order of the snapshot.
     pub(super) limits: Vec<Arc<LimitMeters>>,
+    /// Meters of the consumers, in the order of the snapshot.
+    pub(super) consumers: Vec<Arc<ConsumerMeters>>,
     /// Some route has a policy for cross-origin use.
     pub(super) cors: bool,
     /// Some route has a policy of the web application firewall.
@@ -93,8 +95,10 @@ impl Live {
         let cors = snapshot.cors.is_some() || snapshot.routes.iter().any(|route| route.cors.is_some());
         let rules = snapshot.rules.list.iter().map(|rule| metrics.rule(&rule.name)).collect();
         let limits = snapshot.usage_limits.list.iter().map(|limit| metrics.limits.meters(&limit.name)).collect();
+        let consumers = snapshot.access.iter().flat_map(|access| &access.consumers);
+        let consumers = consumers.map(|consumer| metrics.consumer(&consumer.name)).collect();
         let firewall = snapshot.waf.as_ref().is_some_and(|waf| !waf.policies.is_empty());
-        Self { matchers, routes, pools, rules, limits, cors, firewall, fleet }
+        Self { matchers, routes, pools, rules, limits, consumers, cors, firewall, fleet }
     }
 }
 

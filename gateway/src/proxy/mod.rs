@@ -4,7 +4,7 @@
 //! |---|---|---|---|
 //! | 1 | accept | `new_ctx`, `request_filter` | one configuration pinned; request id; limits of line and headers |
 //! | 2 | screen | `request_filter` | method and framing, then the web application firewall |
-//! | 3 | authenticate | `request_filter` | the client's credential ends here |
+//! | 3 | authenticate | `request_filter` | whom it comes from; its credential ends here |
 //! | 4 | read | `request_filter` | the body, bounded |
 //! | 5 | route | `request_filter` | operation, deployment → pool |
 //! | 6 | admit | `request_filter` | deadline, attempts, the replay session |
@@ -60,6 +60,7 @@ use crate::state::{BodyMemory, Challenges, Gauges};
 use crate::telemetry::{AccessLog, Metrics, clock};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use authenticate::Asked;
 use bytes::Bytes;
 use classify::{ABANDONED, Verb};
 use context::Verdict;
@@ -169,8 +170,11 @@ impl Gateway {
         if let Some(verdict) = cors::preflight(session.req_header(), &live) {
             return Err(verdict.into());
         }
-        ctx.begun = Some(self.doorman.admit(session, &snapshot.overload, &self.metrics).await?);
-        authenticate::authenticate(session.req_header_mut(), envelope.upgrade);
+        let asked = Asked { live: &live, envelope, now: ctx.arrival.at, second: clock::unix_seconds() };
+        ctx.caller = authenticate::authenticate(session.req_header_mut(), asked, &self.metrics)?;
+        authenticate::from_here(ctx.caller.as_ref(), envelope, &live)?;
+        let class = authenticate::class(ctx.caller.as_ref(), &live);
+        ctx.begun = Some(self.doorman.admit(session, &snapshot.overload, class, &self.metrics).await?);
         if !envelope.upgrade && session.downstream_session.is_upgrade_req() {
             // Not an upgrade of ours to make: the request is answered as it is.
             session.req_header_mut().remove_header("upgrade");
@@ -192,6 +196,7 @@ impl Gateway {
         if let Some(pool) = ctx.ruled.as_ref().and_then(|ruled| ruled.pool(&live)) {
             routed.pool = pool;
         }
+        authenticate::allowed(ctx.caller.as_ref(), &routed, &live)?;
         firewall::routed(session.req_header(), bench, (routed.route, &body.0), &mut ctx.screened)?;
         firewall::shape(session.req_header(), (routed.operation, &body.0), &mut ctx.screened)?;
         self.doorman.again(routed.route, &snapshot.overload, &self.metrics)?;

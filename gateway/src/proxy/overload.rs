@@ -34,14 +34,15 @@ impl Doorman {
         &self.floor
     }
 
-    /// Lets a request begin, now or after a short wait.
+    /// Lets a request begin, now or after a short wait. The consumer's class holds unless the request asks for the lower one.
     pub(super) async fn admit(
         &self,
         session: &mut Session,
         rules: &Overload,
+        of_consumer: Option<Class>,
         metrics: &Metrics,
     ) -> Result<Begun, Denial> {
-        let class = class(session.req_header(), rules);
+        let class = class(session.req_header(), rules).or(of_consumer).unwrap_or(Class::Interactive);
         let load = self.floor.load();
         if load.pressure != Pressure::Calm {
             session.downstream_session.set_keepalive(None);
@@ -126,11 +127,12 @@ impl Drop for Begun {
     }
 }
 
-fn class(request: &RequestHeader, rules: &Overload) -> Class {
+/// The class that the request itself asks for: only ever the lower one.
+fn class(request: &RequestHeader, rules: &Overload) -> Option<Class> {
     let batch = rules.batch_header.as_ref().is_some_and(|(name, value)| {
         request.headers.get(name).is_some_and(|told| told.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
     });
-    if batch { Class::Batch } else { Class::Interactive }
+    batch.then_some(Class::Batch)
 }
 
 fn shed(class: Class, reason: Reason, metrics: &Metrics) -> Denial {

@@ -77,6 +77,9 @@ fn refused(ctx: &RequestContext, refusal: &Refusal) -> Result<(ResponseHeader, B
     answer.insert_header(header::CONTENT_TYPE, refusal.media_type())?;
     answer.insert_header(header::CONTENT_LENGTH, HeaderValue::from(body.len()))?;
     answer.insert_header(header::CACHE_CONTROL, "no-store")?;
+    if let Some(challenge) = refusal.challenge {
+        answer.insert_header(header::WWW_AUTHENTICATE, challenge)?;
+    }
     if let Some(wait) = refusal.retry_after {
         answer.insert_header("retry-after-ms", refusal::retry_after_ms(wait))?;
         answer.insert_header(header::RETRY_AFTER, refusal::retry_after(wait))?;

@@ -11,7 +11,7 @@ use super::relay;
 use super::rules;
 use super::tokens;
 use crate::config::snapshot::{Backend, Consumer};
-use crate::domain::{Ending, Fault, Moment, Outcome, Usage};
+use crate::domain::{Denial, Ending, Fault, Moment, Outcome, Usage};
 use crate::openai::operation;
 use crate::openai::refusal::Refusal;
 use crate::policy::screen::finding::Finding;
@@ -120,6 +120,9 @@ fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
         }
     }
     let live = &ctx.arrival.live;
+    if let Some(meters) = ctx.caller.as_ref().and_then(|caller| live.consumers.get(caller.consumer)) {
+        meters.ended(ending);
+    }
     let Some(admission) = &ctx.admission else {
         gateway.metrics.unrouted().ended(ending);
         return;
@@ -190,7 +193,9 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
     let envelope = ctx.envelope.as_ref();
     let certificate = envelope.and_then(|e| e.certificate.as_deref());
     let access = snapshot.access.as_ref();
-    let consumer = consumer(ctx);
+    let (suspect, unproven) = unproven(ctx);
+    let consumer = ctx.caller.as_ref().map(|caller| caller.consumer).or(suspect);
+    let consumer = consumer.and_then(|index| access?.consumers.get(index));
     let pool = admission.and_then(|a| snapshot.pools.get(a.pool));
     let text = |name: HeaderName| request.headers.get(name).and_then(|v| v.to_str().ok());
     let backend = |index: usize| pool.and_then(|p| p.backends.get(index));
@@ -205,6 +210,7 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         consumer: consumer.map(|c| c.name.as_str().into()),
         plan: consumer.and_then(|c| access?.plans.get(c.plan?)).map(|plan| plan.as_str().into()),
         proof: ctx.caller.as_ref().map(|caller| caller.proof.label()),
+        unproven,
         peer: envelope.and_then(|e| e.hop),
         listener: gateway.listener_of(session.server_addr()).map(Into::into),
         protocol: if envelope.is_some_and(|e| e.http2) { "HTTP/2" } else { "HTTP/1.1" },
@@ -234,6 +240,14 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         sdk_retry_count: envelope.map_or(0, |e| e.sdk_retries),
         generation: snapshot.generation,
     });
+}
+
+/// The consumer, by index, that a client would have been, and why it was not.
+fn unproven(ctx: &RequestContext) -> (Option<usize>, Option<&'static str>) {
+    match &ctx.verdict {
+        Some(Verdict::Denied(Denial::Unauthenticated { why, consumer })) => (*consumer, Some(why.label())),
+        _ => (None, None),
+    }
 }
 
 /// Path and query as the client sent them, credentials in the query cut out.

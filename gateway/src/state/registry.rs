@@ -2,6 +2,7 @@
 
 use super::addresses::Addresses;
 use super::backend::BackendState;
+use super::failures::Failures;
 use super::keys::IssuerKeys;
 use super::limits::Limits;
 use super::pool::PoolState;
@@ -22,6 +23,7 @@ pub struct Registry {
     rates: Arc<Rates>,
     limits: Arc<Limits>,
     tokens: Arc<Tokens>,
+    failures: Arc<Failures>,
 }
 
 #[derive(Debug, Default)]
@@ -56,6 +58,8 @@ pub struct Fleet {
     pub issuers: Vec<Arc<IssuerKeys>>,
     /// Tokens that were verified a moment ago.
     pub tokens: Arc<Tokens>,
+    /// Failed attempts to authenticate, the same for every snapshot.
+    pub failures: Arc<Failures>,
 }
 
 impl Fleet {
@@ -99,8 +103,9 @@ impl Registry {
         let pools = pools.collect();
         let issuers = snapshot.access.iter().flat_map(|access| &access.issuers);
         let issuers = issuers.map(|issuer| entries.keys_of(issuer)).collect();
-        let (rates, limits, tokens) = (Arc::clone(&self.rates), Arc::clone(&self.limits), Arc::clone(&self.tokens));
-        let fleet = Arc::new(Fleet { snapshot, pools, rates, limits, issuers, tokens });
+        let (rates, limits, failures) = (Arc::clone(&self.rates), Arc::clone(&self.limits), Arc::clone(&self.failures));
+        let tokens = Arc::clone(&self.tokens);
+        let fleet = Arc::new(Fleet { snapshot, pools, rates, limits, failures, issuers, tokens });
         // What the new fleet holds has a second owner by now; so has what an old one still in use holds.
         entries.backends.retain(|_, entry| Arc::strong_count(&entry.state) > 1);
         entries.pools.retain(|_, shared| Arc::strong_count(shared) > 1);

@@ -48,6 +48,9 @@ pub struct Record<'a> {
     pub plan: Option<Cow<'a, str>>,
     /// How the consumer was proved: the label of a `Proof`.
     pub proof: Option<&'static str>,
+    /// Why the client was not who it would have to be: the label of an `Unproven`. `consumer` is then whose key it was, where
+    /// that is known.
+    pub unproven: Option<&'static str>,
     /// The trusted hop that the request came from, where it did not come from the client itself.
     pub peer: Option<SocketAddr>,
     /// Where it connected.

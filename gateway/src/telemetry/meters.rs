@@ -2,11 +2,12 @@
 //! no request hashes a label. The labels are closed sets, the series of what left the configuration are removed.
 
 use super::table::Families;
-use crate::domain::{BackendId, Ending, Outcome, PoolName, Region, RouteName, RuleName, Usage};
+use crate::domain::{BackendId, ConsumerName, Ending, Outcome, PoolName, Region, RouteName, RuleName, Usage};
 use crate::policy::eject::Reason;
 use prometheus::core::{MetricVec, MetricVecBuilder};
-use prometheus::{Gauge, Histogram, IntCounter, IntGauge};
+use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::fmt;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Label of route and pool for a request that found none; no name can be spelled like this.
@@ -81,6 +82,52 @@ impl RuleMeters {
 
     pub(super) fn forget(&self) {
         self.trail.forget();
+    }
+}
+
+/// Series of one consumer.
+#[derive(Debug)]
+pub struct ConsumerMeters {
+    /// Made with the first request: of ten thousand consumers most are silent.
+    requests: [OnceLock<IntCounter>; Ending::ALL.len()],
+    name: ConsumerName,
+    family: IntCounterVec,
+    keys_expiring: IntGaugeVec,
+}
+
+impl ConsumerMeters {
+    pub(super) fn new(families: &Families, consumer: &ConsumerName) -> Self {
+        Self {
+            requests: Default::default(),
+            name: consumer.clone(),
+            family: families.consumer_requests.clone(),
+            keys_expiring: families.keys_expiring.clone(),
+        }
+    }
+
+    /// A request of this consumer ended.
+    pub fn ended(&self, ending: Ending) {
+        if let Some(counter) = self.requests.get(ending as usize) {
+            counter.get_or_init(|| self.family.with_label_values(&[self.name.as_str(), ending.label()])).inc();
+        }
+    }
+
+    /// So many of its keys expire soon.
+    pub fn keys_expiring(&self, count: usize) {
+        let labels = [self.name.as_str()];
+        if count > 0 {
+            self.keys_expiring.with_label_values(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        } else {
+            // It is there, or it was never made.
+            let _ = self.keys_expiring.remove_label_values(&labels);
+        }
+    }
+
+    pub(super) fn forget(&self) {
+        self.keys_expiring(0);
+        for ending in Ending::ALL {
+            let _ = self.family.remove_label_values(&[self.name.as_str(), ending.label()]);
+        }
     }
 }
 

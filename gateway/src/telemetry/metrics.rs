@@ -2,17 +2,19 @@
 //! never counts by itself and never invents a label.
 
 mod certificates;
+mod consumers;
 mod cost;
+mod findings;
 mod issuers;
 
 use self::cost::CostLabels;
 use super::clock;
 use super::limits::LimitTable;
-use super::meters::{BackendMeters, PoolMeters, RouteMeters, RuleMeters};
+use super::meters::{BackendMeters, ConsumerMeters, PoolMeters, RouteMeters, RuleMeters};
 use super::process;
 use super::table::Families;
 use crate::config::snapshot::Snapshot;
-use crate::domain::{BackendId, Cutoff, IssuerName, PoolName, Region, RouteName, RuleName};
+use crate::domain::{BackendId, ConsumerName, Cutoff, IssuerName, PoolName, Region, RouteName, RuleName, Unproven};
 use crate::policy::framing::{Flaw, Treatment};
 use crate::policy::overload::{Class, Reason};
 use parking_lot::{Mutex, RwLock};
@@ -47,6 +49,8 @@ pub struct Metrics {
     /// Series of usage limits.
     pub limits: LimitTable,
     costs: Table<CostLabels, IntCounter>,
+    unproven: [IntCounter; Unproven::ALL.len()],
+    consumers: Table<ConsumerName, ConsumerMeters>,
     /// Bytes of request bodies held in memory.
     pub body_memory: IntGauge,
     /// Requests that wait for their turn.
@@ -84,6 +88,8 @@ impl Metrics {
             findings: RwLock::default(),
             limits: LimitTable::new(&families),
             costs: RwLock::default(),
+            unproven: Unproven::ALL.map(|why| families.authentication_failures.with_label_values(&[why.label()])),
+            consumers: RwLock::default(),
             certificates: Mutex::default(),
             issuers: Mutex::default(),
             cutoffs: Cutoff::ALL.map(|cutoff| families.cutoffs.with_label_values(&[cutoff.label()])),
@@ -148,6 +154,7 @@ impl Metrics {
             .collect();
         let rules: HashSet<_> = snapshot.rules.list.iter().map(|rule| rule.name.clone()).collect();
         prune(&self.rules, &rules, RuleMeters::forget);
+        self.retain_consumers(snapshot);
         self.retain_findings(snapshot);
         self.limits.retain(snapshot.usage_limits.list.iter().map(|limit| &limit.name));
         self.retain_costs(snapshot);
@@ -159,32 +166,6 @@ impl Metrics {
     /// We refused a request; `code` is the stable code of the denial.
     pub fn denied(&self, code: &'static str) {
         self.families.denials.with_label_values(&[code]).inc();
-    }
-
-    /// A rule of the web application firewall matched. Rules are those of the configuration.
-    pub fn waf_found(&self, policy: &Arc<str>, rule: &Arc<str>, action: &'static str, mode: &'static str) {
-        let key = (Arc::clone(policy), Arc::clone(rule), action, mode);
-        let make = || self.families.waf_findings.with_label_values(&[&**policy, &**rule, action, mode]);
-        entry(&self.findings, key, make).inc();
-    }
-
-    /// So many requests in all passed the firewall's rate limits because every counter was taken.
-    pub fn waf_uncounted(&self, total: u64) {
-        let counter = self.families.waf_uncounted.with_label_values(BARE);
-        counter.inc_by(total.saturating_sub(counter.get()));
-    }
-
-    /// Removes the series of policies that `snapshot` does not have.
-    fn retain_findings(&self, snapshot: &Snapshot) {
-        let policies = || snapshot.waf.iter().flat_map(|waf| &waf.policies);
-        self.findings.write().retain(|(policy, rule, action, mode), _| {
-            let kept = policies().any(|one| one.name == *policy);
-            if !kept {
-                // It is there, or it was never made.
-                let _ = self.families.waf_findings.remove_label_values(&[&**policy, &**rule, action, mode]);
-            }
-            kept
-        });
     }
 
     /// A request was refused because the process was at a ceiling.
@@ -323,6 +304,10 @@ mod tests {
         backend.ejected("rate_limited");
         backend.probed(ProbeResult::TimedOut, Duration::from_secs(2));
         backend.health_changed(false);
+        metrics.unproven(Unproven::Wrong);
+        let consumer = metrics.consumer(&ConsumerName::new("search").unwrap());
+        consumer.ended(Ending::Served);
+        consumer.keys_expiring(1);
         metrics.denied("route_not_found");
         metrics.waf_found(&"chat-policy".into(), &"scanner".into(), "block", "prevent");
         metrics.spent(None, (&"gpt-4o*".into(), &"USD".into()), &region, 2500);

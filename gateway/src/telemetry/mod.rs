@@ -16,7 +16,7 @@ pub mod table;
 pub use access_log::{AccessLog, AttemptRecord, Record, TokensRecord, WafRecord, dotted};
 pub use clock::{Timestamp, now, unix_ms};
 pub use limits::{LimitMeters, LimitTable};
-pub use meters::{BackendMeters, PoolMeters, ProbeResult, RouteMeters, RuleMeters};
+pub use meters::{BackendMeters, ConsumerMeters, PoolMeters, ProbeResult, RouteMeters, RuleMeters};
 pub use metrics::Metrics;
 
 #[cfg(test)]

@@ -187,6 +187,12 @@ table! {
         "Buckets of usage limits in memory.";
     limit_crowded: counter "tidegate_limit_crowded_total" []
         "Charges to the bucket that everybody shares who found no room for one of its own.";
+    authentication_failures: counter "tidegate_authentication_failures_total" ["reason"]
+        "Requests of clients that were not who they would have to be, by reason.";
+    consumer_requests: counter "tidegate_consumer_requests_total" ["consumer", "ending"]
+        "Requests that ended, by consumer and ending.";
+    keys_expiring: gauge "tidegate_keys_expiring" ["consumer"]
+        "Keys of the consumer that are in force and expire within 14 days; absent where there is none.";
     shed: counter "tidegate_shed_total" ["class", "reason"]
         "Requests refused because the process was at a ceiling, by class and reason.";
     waiting: gauge "tidegate_requests_waiting" []

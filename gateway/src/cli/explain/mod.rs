@@ -2,6 +2,7 @@
 //! asked about a request that is never sent.
 
 mod backends;
+mod consumers;
 mod forward;
 mod limits;
 mod routes;
@@ -17,6 +18,7 @@ use crate::openai::facts::FactsProblem;
 use crate::openai::operation::{self, Style, Target};
 use crate::openai::refusal::Refusal;
 use backends::{BackendLine, LiveState};
+use consumers::ConsumerLine;
 use limits::Limit;
 use routes::{Found, RouteLine};
 use rules::RuleLine;
@@ -34,6 +36,8 @@ struct Ask {
     /// `POST` where it is absent.
     method: Option<String>,
     headers: http::HeaderMap,
+    /// Whom it is taken for.
+    consumer: Option<String>,
 }
 
 /// What it would meet.
@@ -44,6 +48,8 @@ struct Explanation {
     /// Where a rule would send the client: status and `location`.
     redirect: Option<Redirected>,
     routes: Vec<RouteLine>,
+    /// The consumer that it is taken for, where one was named.
+    consumer: Option<ConsumerLine>,
     /// What the client would be told instead of an answer.
     refusal: Option<Refused>,
     pool: Option<String>,
@@ -84,6 +90,9 @@ pub(super) fn explain(options: &Explain) -> Result<(), Failure> {
     for warning in &warnings {
         tell(&format!("warning: {warning}"));
     }
+    if let Some(name) = &options.consumer {
+        known(&snapshot, name)?;
+    }
     let live = options.admin.as_deref().map(live_states).transpose()?;
     let explanation = build(&snapshot, &ask(options)?, live.as_deref());
     match options.format {
@@ -94,6 +103,14 @@ pub(super) fn explain(options: &Explain) -> Result<(), Failure> {
         }
     }
     if explanation.refusal.is_some() { Err(Failure::Told) } else { Ok(()) }
+}
+
+fn known(snapshot: &Snapshot, consumer: &str) -> Result<(), Failure> {
+    let mut consumers = snapshot.access.iter().flat_map(|access| &access.consumers);
+    match consumers.any(|known| known.name.as_str() == consumer) {
+        true => Ok(()),
+        false => Err(invalid(format!("tidegate: --consumer {consumer}: the configuration has no such consumer"))),
+    }
 }
 
 fn ask(options: &Explain) -> Result<Ask, Failure> {
@@ -114,6 +131,7 @@ fn ask(options: &Explain) -> Result<Ask, Failure> {
         stream: options.stream,
         method: options.method.clone(),
         headers: headers(&options.headers)?,
+        consumer: options.consumer.clone(),
     })
 }
 
@@ -166,6 +184,7 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
         rules: outlook.lines,
         redirect: None,
         routes: Vec::new(),
+        consumer: None,
         refusal: None,
         pool: None,
         live: live.is_some(),
@@ -195,6 +214,10 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
     match found {
         Found::Refused(denial) => explanation.refusal = Some(Refused::from(&Refusal::from(&denial))),
         Found::Pool(index) => {
+            if let Some(denial) = scoped(&mut explanation, snapshot, ask, &target) {
+                explanation.refusal = Some(Refused::from(&Refusal::from(&denial)));
+                return explanation;
+            }
             let index = outlook.pool.unwrap_or(index);
             let Some(pool) = snapshot.pools.get(index) else { return explanation };
             explanation.pool = Some(pool.name.to_string());
@@ -205,6 +228,15 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
         }
     }
     explanation
+}
+
+/// Tells what the named consumer may, and why it is refused where it may not.
+fn scoped(explanation: &mut Explanation, snapshot: &Snapshot, ask: &Ask, target: &Target<'_>) -> Option<Denial> {
+    let route = explanation.routes.iter().find(|line| line.chosen).map(|line| line.route.as_str());
+    let deployment = explanation.request.deployment.as_deref();
+    let (line, denial) = consumers::explain(snapshot, ask.consumer.as_deref()?, route, (deployment, target.operation))?;
+    explanation.consumer = Some(line);
+    denial
 }
 
 /// The deployment a request names: in its path, in its body, in its query.

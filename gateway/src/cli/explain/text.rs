@@ -41,6 +41,10 @@ fn write(explanation: &Explanation, out: &mut String) -> std::fmt::Result {
             writeln!(out, "{mark} {:width$}  {}", line.route, line.why)?;
         }
     }
+    if let Some(line) = &explanation.consumer {
+        let plan = line.plan.as_ref().map(|plan| format!(", plan {plan}")).unwrap_or_default();
+        writeln!(out, "\nconsumer {}{plan}: {}", line.consumer, line.why)?;
+    }
     if let Some(pool) = &explanation.pool {
         let known =
             if explanation.live { "as the running gateway sees it" } else { "every backend healthy, nothing measured" };

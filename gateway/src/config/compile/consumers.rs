@@ -6,10 +6,12 @@ use crate::config::file;
 use crate::config::report::{Report, suggestion};
 use crate::config::snapshot::{Access, Certificates, Consumer, Key, Keys, Route};
 use crate::domain::{ConsumerName, KeyHash, PlanName, is_key_id};
-use crate::openai::operation::Operation;
+use crate::openai::operation::{Operation, scrub_query};
 use crate::policy::overload::Class;
 use crate::policy::scope::Scope;
+use crate::policy::screen::redact::is_secret_name;
 use http::HeaderName;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 /// Keys of one consumer in force at a time: one in use, and the one that replaces it.
@@ -214,6 +216,15 @@ fn scope(typed: &file::Allow, path: &str, routes: &[Route], report: &mut Report<
     Some(scope)
 }
 
+/// Whatever happens before a request is asked who it is may be logged; there the name alone says that a value is secret.
+fn hidden(name: &str, path: &str, report: &mut Report<'_>) {
+    let scrubbed = matches!(scrub_query(&format!("{name}=x")), Cow::Owned(_));
+    if !(scrubbed && is_secret_name(name.as_bytes())) {
+        let help = "a name with `key`, `token`, `secret`, `password` or `auth` in it is hidden in every log";
+        report.problem(path, format!("`{name}` does not look like the name of a secret"), help.to_owned());
+    }
+}
+
 fn authentication(file: &file::File, access: &mut Access, report: &mut Report<'_>) {
     let defaults = file::Authentication::default();
     let typed = file.authentication.as_ref().unwrap_or(&defaults);
@@ -225,7 +236,10 @@ fn authentication(file: &file::File, access: &mut Access, report: &mut Report<'_
             Ok(header) if seen.insert(header.clone(), index).is_some() => {
                 report.problem(&path, format!("`{header}` is there twice"), None);
             }
-            Ok(header) => access.key_headers.push(header),
+            Ok(header) => {
+                hidden(header.as_str(), &path, report);
+                access.key_headers.push(header);
+            }
             Err(_bad) => report.problem(&path, "is not a header name", None),
         }
     }
@@ -234,6 +248,8 @@ fn authentication(file: &file::File, access: &mut Access, report: &mut Report<'_
         let path = format!("authentication.key_queries[{index}]");
         if text.is_empty() || !text.bytes().all(legal) {
             report.problem(&path, "is not a name of a parameter", None);
+        } else {
+            hidden(text, &path, report);
         }
         access.key_queries.push(text.to_ascii_lowercase());
     }

@@ -63,6 +63,32 @@ pub fn without_credentials(query: &str) -> Cow<'_, str> {
     Cow::Owned(query.split('&').filter(|pair| !is_credential(pair)).collect::<Vec<_>>().join("&"))
 }
 
+/// The value of every parameter of one of these names (in lower case), decoded, in the order of the names. A value that
+/// does not decode is empty.
+pub fn parameters<'q>(query: &'q str, names: &'q [String]) -> impl Iterator<Item = Cow<'q, str>> {
+    names.iter().flat_map(move |name| {
+        let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        pairs.filter(|(key, _)| is_named(key, name)).map(|(_, value)| percent::decode(value).unwrap_or_default())
+    })
+}
+
+/// The query without the parameters of these names (in lower case); `None` where it has none of them.
+#[must_use]
+pub fn without_parameters(query: &str, names: &[String]) -> Option<String> {
+    let is_named = |pair: &&str| {
+        let key = pair.split_once('=').map_or(*pair, |(key, _)| key);
+        names.iter().any(|name| is_named(key, name))
+    };
+    query.split('&').any(|pair| is_named(&pair)).then(|| {
+        let kept: Vec<&str> = query.split('&').filter(|pair| !is_named(pair)).collect();
+        kept.join("&")
+    })
+}
+
+fn is_named(key: &str, name: &str) -> bool {
+    percent::decode(key).is_some_and(|key| key.eq_ignore_ascii_case(name))
+}
+
 /// Rather one value too many than a key in a log.
 fn looks_secret(pair: &str) -> bool {
     let Some((key, _)) = pair.split_once('=') else { return false };

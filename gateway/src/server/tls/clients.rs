@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 use std::any::Any;
 use std::fmt::Write;
 use std::sync::Arc;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{AttributeTypeAndValue, FromDer, GeneralName, X509Certificate};
 
 /// Longest subject or name that is kept, bytes, and most names.
 const TEXT_LENGTH_MAX: usize = 256;
@@ -155,8 +155,15 @@ fn describe(leaf: &CertificateDer<'_>) -> Option<ClientCertificate> {
         let _ = write!(hex, "{byte:02x}");
         hex
     });
-    let subject = clean(&parsed.subject().to_string());
-    Some(ClientCertificate { subject, common_name, names: names.take(NAMES_MAX).collect(), fingerprint })
+    let whole = parsed.subject().to_string();
+    let subject = clean(&whole);
+    let is_exact = subject == whole && parsed.subject().iter_attributes().all(is_plain);
+    Some(ClientCertificate { subject, is_exact, common_name, names: names.take(NAMES_MAX).collect(), fingerprint })
+}
+
+/// Whether an attribute is one in print too: its value is text, without what separates attributes.
+fn is_plain(attribute: &AttributeTypeAndValue<'_>) -> bool {
+    attribute.as_str().is_ok_and(|value| !value.is_empty() && !value.contains([',', '=', '+', '\\', '"']))
 }
 
 fn clean(text: &str) -> String {
@@ -202,7 +209,7 @@ mod tests {
         let chain = [client(&ours)];
         let Some(Presented::Trusted(one)) = policy(&ours, true).judge(Some(&chain)) else { panic!("it is good") };
         assert_eq!(one.common_name.as_deref(), Some("billing"));
-        assert!(one.subject.contains("CN=billing"), "{}", one.subject);
+        assert!(one.subject.contains("CN=billing") && !one.is_exact, "{}", one.subject);
         assert_eq!(one.names, ["billing.example", "spiffe://example/billing"]);
         assert_eq!(one.fingerprint.len(), 64);
         assert_eq!(policy(&theirs, false).judge(Some(&chain)), Some(Presented::Refused));

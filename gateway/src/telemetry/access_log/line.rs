@@ -87,6 +87,10 @@ fn client(out: &mut Vec<u8>, record: &Record<'_>) {
         key!(out, "proof");
         text(out, proof);
     }
+    if let Some(unproven) = record.unproven {
+        key!(out, "unproven");
+        text(out, unproven);
+    }
     if let Some(peer) = record.peer {
         key!(out, "peer");
         address(out, peer);

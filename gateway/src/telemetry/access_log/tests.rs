@@ -49,6 +49,7 @@ fn record() -> Record<'static> {
         consumer: None,
         plan: None,
         proof: None,
+        unproven: None,
         bytes_in: 1024,
         bytes_out: 2048,
         tokens: Some(Usage { prompt: 7, completion: 5, cached: 3, reasoning: 2 }.into()),
