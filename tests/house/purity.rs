@@ -44,7 +44,7 @@ const IMPURE: [&str; 32] = [
 ];
 
 /// Foreign crates with the only places that may name them: a room, or one file.
-const HOMES: [(&str, &[&str]); 26] = [
+const HOMES: [(&str, &[&str]); 25] = [
     ("pingora", &["proxy", "background", "server", "main"]),
     ("pingora_core", &["proxy", "background", "server", "main"]),
     ("pingora_proxy", &["proxy", "background", "server", "main"]),
@@ -70,7 +70,6 @@ const HOMES: [(&str, &[&str]); 26] = [
     ("strsim", &["config"]),
     ("bpe_openai", &["gateway/src/openai/estimate/encoding.rs"]),
     ("instant_acme", &["background"]),
-    ("rustls_native_certs", &["background"]),
     // gateway/decisions/0010
     ("ring", &["policy"]),
 ];

@@ -13,6 +13,7 @@ mod pressure;
 pub mod probe;
 pub mod reload;
 pub mod resolve;
+mod trust;
 pub mod usage;
 
 use crate::config::snapshot::Address;

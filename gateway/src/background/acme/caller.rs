@@ -1,6 +1,7 @@
 //! [`Caller`]: the HTTPS client for ACME servers, with our own TLS, trust and limits. It follows no redirect and keeps no
 //! connection.
 
+use crate::background::trust;
 use crate::config::snapshot::Acme;
 use bytes::Bytes;
 use http::{HeaderValue, Request, Uri, header};
@@ -8,12 +9,9 @@ use http_body_util::{BodyExt, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::ServerName;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -32,23 +30,7 @@ pub(super) struct Caller(TlsConnector);
 impl Caller {
     /// Trusts the directory's own CAs, else the system's. Reads files.
     pub(super) fn new(acme: &Acme) -> Result<Self, String> {
-        let authorities: Vec<CertificateDer<'static>> = match &acme.directory_ca {
-            Some(file) => CertificateDer::pem_file_iter(file)
-                .and_then(Iterator::collect)
-                .map_err(|error| format!("{} cannot be read: {error}", file.display()))?,
-            None => rustls_native_certs::load_native_certs()
-                .map_err(|error| format!("the system's CAs cannot be read: {error}"))?,
-        };
-        let mut roots = RootCertStore::empty();
-        // Systems carry CAs that rustls cannot read; the others do.
-        roots.add_parsable_certificates(authorities);
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Self(TlsConnector::from(Arc::new(config))))
+        trust::client(acme.directory_ca.as_deref()).map(|config| Self(TlsConnector::from(config)))
     }
 }
 

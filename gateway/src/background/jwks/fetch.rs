@@ -2,6 +2,7 @@
 //! HTTP/1.1, no redirect, bounded bytes. Decides whose word is taken: the document must be the issuer's own, and may not lead
 //! from TLS to plain text. The caller sets the time.
 
+use crate::background::trust;
 use crate::config::snapshot::{Endpoint, Issuer, KeySource};
 use crate::policy::token::SET_SIZE_MAX;
 use bytes::Bytes;
@@ -10,8 +11,7 @@ use http::{HeaderValue, Request, StatusCode};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use pingora_core::tls::{load_ca_file_into_store, load_platform_certs_incl_env_into_store};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -103,16 +103,5 @@ where
 
 /// The CAs of a file, or the system's; read each time, so that a renewed bundle counts.
 async fn trust(ca_file: Option<PathBuf>) -> Result<Arc<ClientConfig>, String> {
-    let read = spawn_blocking(move || {
-        let mut roots = RootCertStore::empty();
-        match &ca_file {
-            Some(file) => load_ca_file_into_store(file, &mut roots).map_err(|_error| "the CA file cannot be read")?,
-            None => load_platform_certs_incl_env_into_store(&mut roots).map_err(|_error| "no CAs of the system")?,
-        }
-        Ok::<_, &str>(roots)
-    });
-    let roots = read.await.map_err(|error| error.to_string())??;
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|error| error.to_string())?;
-    Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
+    spawn_blocking(move || trust::client(ca_file.as_deref())).await.map_err(|error| error.to_string())?
 }
