@@ -31,8 +31,17 @@ fn every_fuzz_target_runs_over_its_corpus_here() {
     };
     let targets = names("fuzz/fuzz_targets");
     assert_eq!(targets, names("fuzz/corpus"));
-    let tests = ["src/openai/corpus.rs", "src/policy/screen/corpus.rs"]
-        .map(|file| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap());
+    let mut tests = Vec::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.ends_with("corpus.rs") {
+                tests.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
     for target in targets {
         let call = format!("run(\"{target}\", properties::{target})");
         assert!(tests.iter().any(|text| text.contains(&call)), "no test runs the corpus of {target}");
