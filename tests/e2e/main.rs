@@ -36,5 +36,6 @@ mod selection;
 mod slow;
 mod slowhttptest;
 mod smuggling;
+mod tokens;
 mod waf;
 mod websocket;

@@ -1,5 +1,7 @@
 //! [`Unproven`]: why a client is not who it would have to be. For log and metric only: the client hears the same every time.
 
+use super::TokenFlaw;
+
 /// Why a client is not who it would have to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unproven {
@@ -21,11 +23,13 @@ pub enum Unproven {
     Conflict,
     /// Too many have failed from its address: it was not looked at.
     Throttled,
+    /// Its token is wrong.
+    Token(TokenFlaw),
 }
 
 impl Unproven {
     /// Every reason, for tables and tests.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 9 + TokenFlaw::ALL.len()] = [
         Self::Missing,
         Self::Malformed,
         Self::Unknown,
@@ -35,6 +39,20 @@ impl Unproven {
         Self::Disabled,
         Self::Conflict,
         Self::Throttled,
+        Self::Token(TokenFlaw::Malformed),
+        Self::Token(TokenFlaw::Header),
+        Self::Token(TokenFlaw::Issuer),
+        Self::Token(TokenFlaw::Audience),
+        Self::Token(TokenFlaw::KeysMissing),
+        Self::Token(TokenFlaw::KeyUnknown),
+        Self::Token(TokenFlaw::Algorithm),
+        Self::Token(TokenFlaw::Signature),
+        Self::Token(TokenFlaw::Claims),
+        Self::Token(TokenFlaw::Expired),
+        Self::Token(TokenFlaw::NotYetValid),
+        Self::Token(TokenFlaw::Directory),
+        Self::Token(TokenFlaw::Scope),
+        Self::Token(TokenFlaw::Consumer),
     ];
 
     /// Label in metrics and access log.
@@ -50,6 +68,7 @@ impl Unproven {
             Self::Disabled => "disabled",
             Self::Conflict => "conflict",
             Self::Throttled => "throttled",
+            Self::Token(flaw) => flaw.label(),
         }
     }
 }

@@ -171,7 +171,7 @@ impl Gateway {
             return Err(verdict.into());
         }
         let asked = Asked { live: &live, envelope, now: ctx.arrival.at, second: clock::unix_seconds() };
-        ctx.caller = authenticate::authenticate(session.req_header_mut(), asked, &self.metrics)?;
+        ctx.caller = authenticate::authenticate(session.req_header_mut(), asked, &self.metrics).await?;
         authenticate::from_here(ctx.caller.as_ref(), envelope, &live)?;
         let class = authenticate::class(ctx.caller.as_ref(), &live);
         ctx.begun = Some(self.doorman.admit(session, &snapshot.overload, class, &self.metrics).await?);

@@ -1,5 +1,5 @@
-//! Whether a signed token (JWT) proves who calls: [`form`] takes it apart, [`keys`] are what its issuer publishes,
-//! [`issuer`] is what the configuration asks of it. Time is an argument, keys are given: nothing here fetches or waits.
+//! Whether a signed token (JWT) proves who calls: `form` takes it apart, `keys` are what its issuer publishes,
+//! `issuer` is what the configuration asks of it. Time is an argument, keys are given: nothing here fetches or waits.
 //!
 //! | # | Asked, in this order | Otherwise |
 //! |---|---|---|

@@ -7,12 +7,13 @@
 
 mod presented;
 mod strip;
+mod token;
 
 use super::context::Envelope;
 use super::live::Live;
 use super::route::Routed;
 use crate::config::snapshot::{Access, KeyText, Refused};
-use crate::domain::{Caller, Denial, Moment, Proof, Unproven};
+use crate::domain::{Caller, Denial, Moment, Proof, TokenFlaw, Unproven};
 use crate::openai::operation::Operation;
 use crate::policy::overload::Class;
 use crate::policy::scope::{Beyond, Scope};
@@ -42,13 +43,24 @@ impl Asked<'_> {
 }
 
 /// Finds out whom a request comes from (`None` where nobody is asked), and takes its credentials off.
-pub(super) fn authenticate(
+pub(super) async fn authenticate(
     request: &mut RequestHeader,
     asked: Asked<'_>,
     metrics: &Metrics,
 ) -> Result<Option<Caller>, Denial> {
     let access = asked.live.fleet.snapshot.access.as_ref();
-    let told = access.map(|access| identify(request, access, asked)).transpose();
+    let mut told = access.map(|access| identify(request, access, asked)).transpose();
+    let is_new = |told: &Result<_, Doubt>| {
+        let Err(doubt) = told else { return false };
+        doubt.refused.why == Unproven::Token(TokenFlaw::KeyUnknown)
+    };
+    for round in 0..token::ROUNDS_MAX {
+        // Without a look to wait for, one may have ended in between.
+        if !is_new(&told) || (!token::looked(&asked.live.fleet).await && round > 0) {
+            break;
+        }
+        told = access.map(|access| identify(request, access, asked)).transpose();
+    }
     strip::strip(request, access, asked.envelope.upgrade);
     match (told, access) {
         (Ok(caller), _) => Ok(caller),
@@ -132,6 +144,9 @@ fn identify(request: &RequestHeader, access: &Access, asked: Asked<'_>) -> Resul
 /// Whom a key or a token is of.
 fn by_text(shown: Presented<'_>, access: &Access, asked: Asked<'_>) -> Result<Caller, Doubt> {
     let Presented::Text(text) = shown else { return Err(Unproven::Malformed.into()) };
+    if let Some(known) = token::by_token(text, access, asked) {
+        return known;
+    }
     let key = KeyText::read(text)?;
     if matches!(key, KeyText::Foreign(_)) {
         // What somebody chose can be guessed, the keys that we make cannot: a guesser's neighbours with one of ours go on.
@@ -146,8 +161,14 @@ fn by_text(shown: Presented<'_>, access: &Access, asked: Asked<'_>) -> Result<Ca
 /// What the client is told. A wrong credential counts for its address, none at all does not: nobody guesses with nothing.
 fn denial(doubt: Doubt, failures_max: u32, asked: Asked<'_>) -> Denial {
     let Refused { why, consumer } = doubt.refused;
+    if let Unproven::Token(flaw) = why
+        && let Some(denial) = token::not_enough(flaw)
+    {
+        return denial;
+    }
     let counted = || match why {
         Unproven::Missing => None,
+        Unproven::Token(flaw) if !token::is_guess(flaw) => None,
         _ => asked.live.fleet.failures.count(asked.address()?, failures_max, asked.now),
     };
     match doubt.wait.or_else(counted) {

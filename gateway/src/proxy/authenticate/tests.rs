@@ -128,7 +128,8 @@ fn whoever_shows_nothing_is_the_anonymous_consumer() {
 fn refused(live: &Live, shown: &str) -> Denial {
     let envelope = envelope(None);
     let asked = Asked { live, envelope: &envelope, now: Moment::from_micros(1_000_000), second: NOW };
-    authenticate(&mut request("/", &[("api-key", shown)]), asked, &Metrics::new().unwrap()).unwrap_err()
+    let (mut request, metrics) = (request("/", &[("api-key", shown)]), Metrics::new().unwrap());
+    futures::executor::block_on(authenticate(&mut request, asked, &metrics)).unwrap_err()
 }
 
 #[test]
@@ -175,7 +176,8 @@ fn credentials_leave_whatever_comes_of_them() {
     let one = key(1);
     for shown in [one.as_str(), "wrong-and-long-enough"] {
         let mut request = request(&format!("/a?team-key={shown}&x=1"), &[("api-key", shown), ("x-team-key", shown)]);
-        let _ = authenticate(&mut request, asked, &Metrics::new().unwrap());
+        let metrics = Metrics::new().unwrap();
+        let _ = futures::executor::block_on(authenticate(&mut request, asked, &metrics));
         assert!(!format!("{request:?}").contains(shown), "{request:?}");
         assert_eq!(request.uri.query(), Some("x=1"));
     }

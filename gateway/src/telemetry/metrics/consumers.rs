@@ -10,7 +10,8 @@ use std::sync::Arc;
 impl Metrics {
     /// A client was not who it would have to be.
     pub fn unproven(&self, why: Unproven) {
-        if let Some(counter) = self.unproven.get(why as usize) {
+        let counters = Unproven::ALL.iter().zip(&self.unproven);
+        if let Some((_, counter)) = counters.into_iter().find(|(known, _)| **known == why) {
             counter.inc();
         }
     }
