@@ -19,9 +19,10 @@ use crate::state::{Connections, Seat};
 use crate::telemetry::Metrics;
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
-use connection::Connection;
-use pingora::apps::ServerApp;
+use connection::{Connection, Phase};
+use pingora::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream, ServerApp};
 use pingora::listeners::tls::Acceptor;
+use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::socket::SocketAddr as Address;
 use pingora::protocols::l4::stream::Stream as Transport;
 use pingora::protocols::{GetSocketDigest, IO, SocketDigest, Stream, UniqueID};
@@ -85,7 +86,7 @@ impl Drop for Presence<'_> {
     }
 }
 
-impl<A: ServerApp + Send + Sync + 'static> Guard<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> Guard<A> {
     /// From `accept` to the connection's end.
     async fn receive(&self, stream: Stream, shutdown: &ShutdownWatch) -> Result<(), Cutoff> {
         let mut transport = *stream.into_any().downcast::<Transport>().map_err(|_other| Cutoff::Stray)?;
@@ -148,7 +149,7 @@ impl<A: ServerApp + Send + Sync + 'static> Guard<A> {
             return;
         }
         if !stream.is_http2() {
-            self.inner.process_new(stream, shutdown).await;
+            self.speak_http1(stream, connection, shutdown).await;
             return;
         }
         let (own, watched) = watch::channel(*shutdown.borrow());
@@ -166,6 +167,43 @@ impl<A: ServerApp + Send + Sync + 'static> Guard<A> {
             biased;
             _ = self.inner.process_new(stream, &watched) => {}
             () = turn => {}
+        }
+    }
+
+    /// One request after the other. Between them a connection holds its stream and nothing else: Pingora's session and the
+    /// state of its proxy, tens of KiB, come with the first byte of a request and go with its end.
+    async fn speak_http1<S: IO + 'static>(
+        &self,
+        mut stream: Box<Guarded<S>>,
+        connection: &Connection,
+        shutdown: &ShutdownWatch,
+    ) {
+        let mut kept: Option<HttpPersistentSettings> = None;
+        let mut watched = shutdown.clone();
+        loop {
+            let keepalive = self.live.load().fleet.snapshot.limits.keepalive_timeout;
+            let begins = async {
+                if connection.phase() == Phase::IDLE {
+                    pingora_timeout::timeout(keepalive, stream.begins()).await.unwrap_or(false)
+                } else {
+                    stream.begins().await
+                }
+            };
+            tokio::select! {
+                biased;
+                begun = begins => if !begun { return },
+                _ = watched.wait_for(|ends| *ends) => return,
+            }
+            let mut session = ServerSession::new_http1(stream);
+            match kept.take() {
+                Some(kept) => kept.apply_to_session(&mut session),
+                // The request's own snapshot says how long.
+                None => session.set_keepalive(Some(keepalive.as_secs().max(1))),
+            }
+            let reused = self.inner.process_new_http(session, shutdown).await;
+            let Some((next, settings)) = reused.map(ReusedHttpStream::consume) else { return };
+            let Ok(next) = next.into_any().downcast() else { return };
+            (stream, kept) = (next, settings);
         }
     }
 
@@ -211,7 +249,7 @@ fn claim(seat: &mut Seat, client: Option<IpAddr>, limits: &Limits) -> Result<(),
 }
 
 #[async_trait]
-impl<A: ServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
+impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Guard<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
         if let Err(cutoff) = self.receive(stream, shutdown).await {
             self.metrics.cut_off(cutoff);

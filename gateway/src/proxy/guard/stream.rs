@@ -90,6 +90,18 @@ impl<S: IO> Guarded<S> {
         Ok(self.http2)
     }
 
+    /// Waits for the first byte of a request; `false` at the connection's end.
+    pub(super) async fn begins(&mut self) -> bool {
+        if self.ahead.is_empty() {
+            let mut byte = [0];
+            if !matches!(self.read(&mut byte).await, Ok(1)) {
+                return false;
+            }
+            self.ahead.extend_from_slice(&byte);
+        }
+        true
+    }
+
     /// HTTP/2, by ALPN or by what was read.
     pub(super) const fn is_http2(&self) -> bool {
         self.http2
