@@ -66,9 +66,9 @@ pub enum StartError {
 
 /// Attempts are bounded by the configuration; this only has to be larger.
 const PINGORA_RETRIES_MAX: usize = 256;
-/// Bytes read and written per system call on a client's connection. The write buffer holds the header and a usual answer,
-/// so that both leave in one call; Pingora's own 1460 bytes split them.
-const CLIENT_BUFFERS: (usize, usize) = (16 * 1024, 8 * 1024);
+/// Bytes written at once on a client's connection: the header and a usual answer leave in one system call, which Pingora's
+/// own 1460 bytes would split. Nothing is kept for reading: whoever reads has a buffer of its own.
+const WRITE_BUFFER: usize = 8 * 1024;
 
 /// How the process was started.
 #[derive(Clone, Debug)]
@@ -221,14 +221,13 @@ impl Parts {
         };
         let mut service = Service::new("gateway".to_owned(), guard);
         for listener in listeners {
-            let (read, write) = CLIENT_BUFFERS;
             let address = match &listener.address {
                 Address::Ip(address) => ListenerConfig::tcp(address.to_string()),
                 Address::Unix { path, mode } => {
                     ListenerConfig::uds(path.display().to_string()).permissions(Permissions::from_mode(*mode))
                 }
             };
-            service.add_listener(address.l4_buffer(L4BufferSettings::new(read, write)));
+            service.add_listener(address.l4_buffer(L4BufferSettings::new(0, WRITE_BUFFER)));
         }
         service
     }

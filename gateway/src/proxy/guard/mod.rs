@@ -25,6 +25,7 @@ use pingora::listeners::tls::Acceptor;
 use pingora::protocols::http::ServerSession;
 use pingora::protocols::l4::socket::SocketAddr as Address;
 use pingora::protocols::l4::stream::Stream as Transport;
+use pingora::protocols::tls::TlsStream;
 use pingora::protocols::{GetSocketDigest, IO, SocketDigest, Stream, UniqueID};
 use pingora::server::ShutdownWatch;
 use std::future::poll_fn;
@@ -103,30 +104,27 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guard<A> {
             let own = client.filter(|address| !snapshot.hops.trusts(*address));
             claim(&mut presence.seat, own, limits)?;
         }
-        let Some(acceptor) = &door.tls else { return self.serve(transport, door, limits, shutdown).await };
-        match timeout(limits.tls_handshake_timeout, acceptor.tls_handshake(transport)).await {
-            Ok(Ok(stream)) => self.serve(stream, door, limits, shutdown).await,
-            Ok(Err(error)) => {
-                log::debug!("TLS handshake: {error}");
-                Err(Cutoff::TlsFailed)
-            }
-            Err(_elapsed) => Err(Cutoff::TlsTimeout),
-        }
+        let connection = Arc::new(Connection::default());
+        let Some(acceptor) = &door.tls else {
+            let stream = Box::new(Guarded::new(transport, Arc::clone(&connection), limits));
+            return Box::pin(self.serve(stream, door, &connection, shutdown)).await;
+        };
+        // Apart from this future, which lasts as long as the connection: what a handshake needs is given back after it.
+        let stream = Box::pin(shake_hands(acceptor, transport, &connection, limits)).await?;
+        Box::pin(self.serve(stream, door, &connection, shutdown)).await
     }
 
     /// Lets the client speak, until the connection ends or the client is too slow.
     async fn serve<S: IO + 'static>(
         &self,
-        stream: S,
+        stream: Box<Guarded<S>>,
         door: &Door,
-        limits: &Limits,
+        connection: &Connection,
         shutdown: &ShutdownWatch,
     ) -> Result<(), Cutoff> {
         self.metrics.connections.inc();
-        let connection = Arc::new(Connection::default());
-        let guarded = Box::new(Guarded::new(stream, Arc::clone(&connection), limits));
         let ask = door.http2 && door.tls.is_none();
-        let mut speaking = pin!(self.speak(guarded, ask, &connection, shutdown));
+        let mut speaking = pin!(self.speak(stream, ask, connection, shutdown));
         poll_fn(|cx| {
             if speaking.as_mut().poll(cx).is_ready() || connection.is_over() {
                 return Poll::Ready(());
@@ -238,6 +236,23 @@ async fn client(transport: &mut Transport, door: &Door, limits: &Limits) -> Resu
         transport.set_socket_digest(digest);
     }
     Ok(told.map(|client| client.ip()))
+}
+
+/// The client's stream after its TLS handshake.
+async fn shake_hands(
+    acceptor: &Acceptor,
+    transport: Transport,
+    connection: &Arc<Connection>,
+    limits: &Limits,
+) -> Result<Box<Guarded<TlsStream<Transport>>>, Cutoff> {
+    match timeout(limits.tls_handshake_timeout, acceptor.tls_handshake(transport)).await {
+        Ok(Ok(stream)) => Ok(Box::new(Guarded::new(stream, Arc::clone(connection), limits))),
+        Ok(Err(error)) => {
+            log::debug!("TLS handshake: {error}");
+            Err(Cutoff::TlsFailed)
+        }
+        Err(_elapsed) => Err(Cutoff::TlsTimeout),
+    }
 }
 
 /// Counts the connection for its client's address. A trusted hop carries many clients and is none.

@@ -18,17 +18,20 @@ use pingora::protocols::{
     UniqueID, UniqueIDType,
 };
 use std::fmt::Debug;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep_until};
 
 /// What HTTP/2 begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Bytes read before Pingora has a buffer for them; its first one is as large.
+const AHEAD_MAX: usize = 4096;
 
 /// A client's stream under guard.
 #[derive(Debug)]
@@ -46,7 +49,7 @@ pub(super) struct Guarded<S> {
     http2: bool,
     /// Why the HTTP/2 library ends the connection.
     goaway: Goaway,
-    /// Bytes read to tell HTTP/2 from HTTP/1.1, still to be read by Pingora.
+    /// The beginning of a request, or of HTTP/2, still to be read by Pingora.
     ahead: Vec<u8>,
     /// Bytes of the preface of HTTP/2 that Pingora has read.
     seen: usize,
@@ -75,31 +78,18 @@ impl<S: IO> Guarded<S> {
 
     /// Whether the client begins with HTTP/2, without TLS: waits for as many bytes as it takes to say no.
     pub(super) async fn begins_http2(&mut self) -> io::Result<bool> {
-        let mut begun = [0; PREFACE.len()];
-        let mut length = 0;
-        while let Some(rest) = begun.get_mut(length..).filter(|rest| !rest.is_empty()) {
-            let more = self.read(rest).await?;
-            length += more;
-            let so_far = begun.get(..length).unwrap_or_default();
-            if more == 0 || !PREFACE.starts_with(so_far) {
+        while self.ahead.len() < PREFACE.len() && PREFACE.starts_with(&self.ahead) {
+            if poll_fn(|cx| self.poll_ahead(cx)).await? == 0 {
                 break;
             }
         }
-        self.http2 = begun == *PREFACE;
-        self.ahead = begun.get(..length).unwrap_or_default().to_vec();
+        self.http2 = self.ahead.starts_with(PREFACE);
         Ok(self.http2)
     }
 
-    /// Waits for the first byte of a request; `false` at the connection's end.
+    /// Waits for the beginning of a request; `false` at the connection's end.
     pub(super) async fn begins(&mut self) -> bool {
-        if self.ahead.is_empty() {
-            let mut byte = [0];
-            if !matches!(self.read(&mut byte).await, Ok(1)) {
-                return false;
-            }
-            self.ahead.extend_from_slice(&byte);
-        }
-        true
+        !self.ahead.is_empty() || matches!(poll_fn(|cx| self.poll_ahead(cx)).await, Ok(1..))
     }
 
     /// HTTP/2, by ALPN or by what was read.
@@ -107,14 +97,18 @@ impl<S: IO> Guarded<S> {
         self.http2
     }
 
+    /// Reads ahead of Pingora. The buffer lies on the stack while this is polled: a connection that waits owns none.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let mut space = [MaybeUninit::uninit(); AHEAD_MAX];
+        let mut buf = ReadBuf::uninit(&mut space);
+        ready!(self.read_between(self.connection.phase(), cx, &mut buf))?;
+        self.ahead.extend_from_slice(buf.filled());
+        Poll::Ready(Ok(buf.filled().len()))
+    }
+
     /// A read while no request is under way.
     fn read_between(&mut self, phase: Phase, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if !self.ahead.is_empty() {
-            let fits = self.ahead.len().min(buf.remaining());
-            buf.put_slice(self.ahead.get(..fits).unwrap_or_default());
-            self.ahead.drain(..fits);
-        }
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         let count = buf.filled().len().saturating_sub(before);
         if count > 0 {
@@ -127,12 +121,24 @@ impl<S: IO> Guarded<S> {
         result
     }
 
+    /// What was read ahead goes to Pingora.
+    fn read_ahead(&mut self, phase: Phase, buf: &mut ReadBuf<'_>) {
+        let fits = self.ahead.len().min(buf.remaining());
+        buf.put_slice(self.ahead.get(..fits).unwrap_or_default());
+        if fits < self.ahead.len() {
+            self.ahead.drain(..fits);
+        } else {
+            self.ahead = Vec::new();
+        }
+        self.received(phase, 0);
+    }
+
     fn received(&mut self, phase: Phase, count: usize) {
         self.seen += count;
         if self.http2 && self.seen >= PREFACE.len() && self.ahead.is_empty() {
             self.timer = None;
             self.connection.enter(Phase::MANY);
-        } else if phase != Phase::HEADER {
+        } else if phase < Phase::REQUEST && phase != Phase::HEADER {
             self.timer = None;
             self.connection.enter(Phase::HEADER);
         }
@@ -220,6 +226,10 @@ impl<S: IO> AsyncRead for Guarded<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let phase = this.connection.phase();
+        if !this.ahead.is_empty() {
+            this.read_ahead(phase, buf);
+            return Poll::Ready(Ok(()));
+        }
         if phase >= Phase::REQUEST {
             return Pin::new(&mut this.stream).poll_read(cx, buf);
         }
