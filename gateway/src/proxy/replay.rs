@@ -95,6 +95,10 @@ impl Role for Replay {
         if tasks.is_empty() {
             return Ok(false);
         }
-        inner.response_duplex_vec(tasks).await
+        match inner {
+            // Each chunk's future lies in a box of its own: with the other protocols in it, it would be half as large again.
+            ServerSession::H1(session) => session.response_duplex_vec(tasks).await,
+            other => Box::pin(other.response_duplex_vec(tasks)).await,
+        }
     }
 }
