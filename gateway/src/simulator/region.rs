@@ -104,6 +104,8 @@ async fn accept(shared: Arc<Shared>, tls: Option<TlsAcceptor>) {
                 let Ok(listener) = shared.socket.try_clone().and_then(TcpListener::from_std) else { break };
                 loop {
                     tokio::select! {
+                        // First: tokio spins in `accept` on a socket that was shut down and listens again.
+                        biased;
                         changed = door.changed() => {
                             if changed.is_err() { return }
                             break;
