@@ -84,7 +84,7 @@ fn request(body: usize, stream: bool) -> Vec<u8> {
     text.extend_from_slice(tail.as_bytes());
     let mut request = format!(
         "POST /openai/deployments/gpt-4o/chat/completions?api-version=2024-10-21 HTTP/1.1\r\nHost: bench.local\r\n\
-         api-key: client-key\r\nContent-Type: application/json\r\nUser-Agent: bench\r\nContent-Length: {}\r\n\r\n",
+         api-key: client-key-0123456789abcdef\r\nContent-Type: application/json\r\nUser-Agent: bench\r\nContent-Length: {}\r\n\r\n",
         text.len()
     )
     .into_bytes();

@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p tidegate --bench load` runs every scenario in interleaved rounds and prints medians of same-round
 //! pairs: never divide figures of two runs. Options after `--`: `--rounds N` (5), `--seconds N` (4), `--only NAME`; `--only tls` is
-//! TLS handshakes and HTTP/2 beside nginx.
+//! TLS handshakes and HTTP/2 beside nginx; `--only parts` is what the firewall costs (50 custom rules, built-in protection,
+//! body policy) and what 100 consumers with three limits each cost, beside the gateway without them (chats of 4 KB).
 //!
 //! Budgets (ratios to the bare Pingora proxy in the same round): open loop 1,000 req/s CPU ≤ 1.1, p50 ≤ 1.2; 32
 //! connections saturated CPU ≤ 1.3; primary always 429 ≤ 1.15 of the healthy path; SSE CPU per chunk ≤ 1.2, first-byte
@@ -60,6 +61,10 @@ const SCENARIOS: &[Scenario] = &[
     Scenario { name: "body-10m", load: Load::Closed { connections: 2, body: 10 << 20 }, throttled_primary: false },
 ];
 
+/// Ratios are to the gateway without parts.
+const PARTS: Scenario =
+    Scenario { name: "parts", load: Load::Open { rate: 1000, connections: 64, body: 4096 }, throttled_primary: false };
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.first().map(String::as_str) {
@@ -77,16 +82,26 @@ fn main() {
     if only.as_deref() == Some("tls") {
         return;
     }
+    if only.as_deref().is_none_or(|name| name == "parts") {
+        let peers = Peers::parted();
+        run(&peers, &PARTS, rounds, Duration::from_secs(seconds));
+    }
+    if only.as_deref() == Some("parts") {
+        return;
+    }
     let peers = Peers::start();
     println!("{rounds} interleaved rounds of {seconds} s; CPU is that of the proxy's whole process");
     for scenario in SCENARIOS.iter().filter(|s| only.as_deref().is_none_or(|o| o == s.name)) {
-        let table: Vec<Vec<Sample>> =
-            (0..rounds).map(|_| round(&peers, scenario, Duration::from_secs(seconds))).collect();
-        report::print(scenario, &peers.names(), &table);
+        run(&peers, scenario, rounds, Duration::from_secs(seconds));
     }
     if only.is_none_or(|o| o == "memory") {
         report::memory(&peers);
     }
+}
+
+fn run(peers: &Peers, scenario: &Scenario, rounds: usize, time: Duration) {
+    let table: Vec<Vec<Sample>> = (0..rounds).map(|_| round(peers, scenario, time)).collect();
+    report::print(scenario, &peers.names(), &table);
 }
 
 fn round(peers: &Peers, scenario: &Scenario, time: Duration) -> Vec<Sample> {

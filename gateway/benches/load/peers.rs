@@ -73,7 +73,7 @@ impl Peers {
         let (plain, failing) = (free(), free());
         let processes: Vec<_> = [("plain", plain, vec![healthy]), ("failing", failing, vec![throttled, healthy])]
             .into_iter()
-            .map(|(name, listen, backends)| tidegate(directory.path(), name, listen, &backends))
+            .map(|(name, listen, backends)| tidegate(directory.path(), name, listen, &backends, ""))
             .collect();
         let pids = [processes[0].id(), processes[1].id()];
         peers.push(Peer { name: "tidegate", plain, throttled: failing, processes: pids });
@@ -82,6 +82,25 @@ impl Peers {
         for peer in &peers {
             wait(peer.plain);
             wait(peer.throttled);
+        }
+        Self { peers, children, _directory: directory }
+    }
+
+    /// The gateway with and without its parts, each in front of a healthy backend.
+    pub fn parted() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let own = std::env::current_exe().unwrap();
+        let (healthy, throttled) = (free(), free());
+        let mut children =
+            vec![spawn("0", own.to_str().unwrap(), &["mock", &healthy.to_string(), &throttled.to_string()])];
+        wait(healthy);
+        let mut peers = Vec::new();
+        for (name, more) in parts() {
+            let listen = free();
+            let child = tidegate(directory.path(), &name.replace(' ', "-"), listen, &[healthy], &more);
+            peers.push(Peer { name, plain: listen, throttled: listen, processes: [child.id(); 2] });
+            children.push(child);
+            wait(listen);
         }
         Self { peers, children, _directory: directory }
     }
@@ -99,11 +118,60 @@ impl Peers {
     }
 }
 
-fn tidegate(directory: &Path, name: &str, listen: SocketAddr, backends: &[SocketAddr]) -> Child {
+const CLIENT_KEY: &str = "fef5a9502aea39971694c04b078d0ea58f37623a733dd0dcad2db6258ff50b79";
+
+/// What the parts of the gateway cost: each beside the gateway without it.
+fn parts() -> [(&'static str, String); 3] {
+    [("tidegate", String::new()), ("with waf", waf()), ("with consumers", consumers())]
+}
+
+/// 100 consumers with three limits each, one of which counts tokens. The load is one of them.
+fn consumers() -> String {
+    let mut text = "usage_limits:\n".to_owned();
+    for limit in [
+        "rate, by: [ consumer ], requests: { max: 100000000, per: 1m }",
+        "spend, by: [ consumer, deployment ], tokens: { max: 100000000000, per: 1m }",
+        "width, by: [ consumer ], concurrent: { requests: 10000 }, quota: { requests: 1000000000, per: day }",
+    ] {
+        text += &format!("  - {{ name: {limit} }}\n");
+    }
+    text += "consumers:\n";
+    for index in 0..100 {
+        // Of `client-key-0123456789abcdef`, which the load sends, and of keys that nobody has.
+        let hash = if index == 50 { CLIENT_KEY.to_owned() } else { format!("{index:064x}") };
+        text += &format!(
+            "  - {{ name: team-{index}, keys: [ {{ hash: \"sha256:{hash}\" }} ], limits: [ rate, spend, width ] }}\n"
+        );
+    }
+    text
+}
+
+/// 50 custom rules of five kinds, none of which matches, built-in protection and body policy.
+fn waf() -> String {
+    let mut text = "waf:\n  policy: edge\n  policies:\n    - name: edge\n      mode: prevent\n      builtin: {}\n      body: { unknown_keys: deny }\n      rules:\n".to_owned();
+    for index in 0..50 {
+        let condition = match index % 5 {
+            0 => format!(
+                "variable: RequestHeader, selector: user-agent, operator: Contains, values: [ bad-agent-{index} ], transforms: [ Lowercase ]"
+            ),
+            1 => format!("variable: RequestUri, operator: BeginsWith, values: [ /private/{index} ]"),
+            2 => format!("variable: QueryString, operator: RegEx, values: [ \"(?:evil|worse){index}[0-9]{{3}}$\" ]"),
+            3 => format!("variable: RemoteAddr, operator: IPMatch, values: [ 198.51.{index}.0/24 ]"),
+            _ => format!("variable: RequestHeader, selector: x-tenant, operator: Equal, values: [ tenant-{index} ]"),
+        };
+        text += &format!(
+            "        - {{ name: rule-{index}, priority: {}, conditions: [ {{ {condition} }} ], action: block }}\n",
+            index + 1
+        );
+    }
+    text
+}
+
+fn tidegate(directory: &Path, name: &str, listen: SocketAddr, backends: &[SocketAddr], more: &str) -> Child {
     let mut text = format!(
         "version: 1\nhome_region: swedencentral\nprocess: {{ threads: 1, upgrade_socket: {d}/{name}/upgrade.sock }}\n\
          listeners: [ {{ name: public, address: \"{listen}\" }} ]\nadmin: {{ address: \"{}\" }}\n\
-         limits: {{ connections: {{ requests_max: 1000000, per_address_max: 10000 }} }}\naccess_log: {{ file: {d}/{name}.log }}\npools:\n  - name: chat\n    ejection: {{ advised_max: 10m }}\n    backends:\n",
+         limits: {{ connections: {{ requests_max: 1000000, per_address_max: 10000 }} }}\naccess_log: {{ file: {d}/{name}.log }}\n{more}pools:\n  - name: chat\n    ejection: {{ advised_max: 10m }}\n    backends:\n",
         free(),
         d = directory.display(),
     );
