@@ -4,7 +4,7 @@ use crate::{run, tidegate};
 use std::io::Read;
 use std::process::Stdio;
 
-const COMMANDS: [&str; 7] = ["run", "check", "explain", "schema", "key", "simulate", "demo"];
+const COMMANDS: [&str; 8] = ["run", "check", "explain", "usage", "schema", "key", "simulate", "demo"];
 
 #[test]
 fn help_is_a_result_and_names_every_command() {
@@ -40,6 +40,8 @@ fn wrong_words_end_with_code_2_and_a_hint() {
         (&["run", "--config"], "a value is required for '--config <FILE>'"),
         (&["check", "--confg", "x"], "similar argument exists: '--config'"),
         (&["explain", "--config", "x"], "--path <PATH>"),
+        (&["usage"], "--admin <URL>"),
+        (&["usage", "--admin", "https://a"], "expected http://address:port"),
         (&["demo", "--duration", "60"], "expected a number with its unit, such as 250ms, 8s"),
         (&["demo", "--duration", "1s"], "between 4s and 24h"),
         (&["demo", "--rate", "0"], "0 is not in 1..=1000"),

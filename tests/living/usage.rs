@@ -15,6 +15,9 @@ const BODY: &str = r#"{"model":"gpt","stream":true,"messages":[{"role":"user","c
 /// Tokens of that prompt: 3 around the message, its role, its two words, 3 of priming.
 const PROMPT: u64 = 9;
 
+/// A limit that counts and never holds anybody up.
+const LIMITS: &str = "usage_limits: [ { name: all, everywhere: true, tokens: { max: 4000000, per: 1h } } ]\n";
+
 fn priced(a: &Sim) -> Setup {
     single(a).more(PRICES)
 }
@@ -102,7 +105,7 @@ async fn compare(a: &Sim, gateway: &Gateway, job: &Value, seen: &Value) -> (u64,
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_of_the_official_sdks_are_charged_to_the_token_also_when_they_are_left() {
     let a = Sim::start("swedencentral").await;
-    let gateway = priced(&a).start().await;
+    let gateway = single(&a).more(&format!("{PRICES}{LIMITS}")).start().await;
     let (mut prompt, mut completion) = (0, 0);
     for (sdk, class) in SDKS {
         let jobs = jobs(sdk, class);
@@ -119,6 +122,23 @@ async fn streams_of_the_official_sdks_are_charged_to_the_token_also_when_they_ar
     assert_eq!(metrics.count("tidegate_tokens_total", &[("kind", "prompt")]), prompt);
     let labels = [("consumer", "(none)"), ("model", "gpt"), ("region", "swedencentral"), ("currency", "USD")];
     assert_eq!(metrics.count("tidegate_cost_billionths_total", &labels), 2500 * prompt + 10_000 * completion);
+    assert_eq!(metrics.count("tidegate_limit_tokens_total", &[("limit", "all")]), prompt + completion);
+    let page = gateway.admin("/usage").await.json();
+    let used = &page["limits"][0]["used"][0];
+    assert_eq!(used["remaining"].as_u64(), Some(4_000_000 - prompt - completion), "nothing stays reserved: {page}");
+    assert_eq!(page["spent"][0]["billionths"].as_u64(), Some(2500 * prompt + 10_000 * completion), "{page}");
+    told_by_the_command(&gateway, prompt + completion).await;
+}
+
+/// `tidegate usage` says the same.
+async fn told_by_the_command(gateway: &Gateway, tokens: u64) {
+    let admin = format!("http://{}", gateway.admin_address());
+    let told = Command::new(harness::binary()).args(["usage", "--admin", &admin]).output().await.expect("it runs");
+    let text = String::from_utf8(told.stdout).expect("UTF-8");
+    let row = text.lines().find(|line| line.starts_with("all ")).unwrap_or_else(|| panic!("{text}"));
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(cells[..5], ["all", "(all)", "tokens", &tokens.to_string(), "4000000"], "{text}");
+    assert!(text.contains("(none)    gpt    swedencentral"), "{text}");
 }
 
 /// Every event of a stream.

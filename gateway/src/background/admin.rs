@@ -1,4 +1,4 @@
-//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for load balancers, `/backends`, `/limits` and `/version`
+//! The admin listener: `/metrics` for Prometheus, `/livez` and `/readyz` for load balancers, `/backends`, `/limits`, `/usage` and `/version`
 //! for people. Only reads, only GET and HEAD, and shows no secret and no prompt.
 
 mod limits;
@@ -93,6 +93,13 @@ impl Admin {
                 respond(StatusCode::OK, JSON, print(&body))
             }
             "/limits" => respond(StatusCode::OK, JSON, print(&limits::page(&fleet, now))),
+            "/usage" => {
+                let mut body = limits::page(&fleet, now);
+                if let Some(fields) = body.as_object_mut() {
+                    fields.insert("spent".to_owned(), json!(self.shared.metrics.spendings()));
+                }
+                respond(StatusCode::OK, JSON, print(&body))
+            }
             "/version" => {
                 let body = json!({
                     "version": env!("CARGO_PKG_VERSION"),
@@ -102,7 +109,7 @@ impl Admin {
                 respond(StatusCode::OK, JSON, print(&body))
             }
             _ => {
-                let pages = ["/metrics", "/livez", "/readyz", "/backends", "/limits", "/version"];
+                let pages = ["/metrics", "/livez", "/readyz", "/backends", "/limits", "/usage", "/version"];
                 respond(StatusCode::NOT_FOUND, JSON, print(&json!({ "error": "no such page", "pages": pages })))
             }
         }

@@ -48,6 +48,11 @@ pub(super) enum Command {
     /// would be sent, and the limits on the way. Without --admin every backend counts as healthy and unmeasured; with it the
     /// states of a running gateway are used. The request itself is never sent. Exit code 1 when it would be refused.
     Explain(Explain),
+    /// Show who has used what of which limit, and what it cost
+    ///
+    /// Asks a running gateway on its admin listener. Limits whose values are addresses, deployments or claims are named without
+    /// their users. Cost counts from the start of the process.
+    Usage(Usage),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Make an API key for a consumer, or hash one from elsewhere
@@ -135,7 +140,21 @@ pub(super) struct Explain {
     pub(super) format: Format,
 }
 
-/// How an explanation is printed.
+/// Words of `usage`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tidegate usage --admin http://127.0.0.1:9090
+  tidegate usage --admin http://127.0.0.1:9090 --format json")]
+pub(super) struct Usage {
+    /// Admin address of the running gateway
+    #[arg(long, value_name = "URL")]
+    pub(super) admin: String,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
+/// How an explanation or a usage is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people.

@@ -10,6 +10,7 @@ mod key;
 mod play;
 mod run;
 mod span;
+mod usage;
 
 pub use span::{SpanError, parse_span};
 
@@ -61,6 +62,7 @@ fn perform(command: Command) -> Result<(), Failure> {
         Command::Run(options) => run::run(options),
         Command::Check(options) => check::check(&options),
         Command::Explain(options) => explain::explain(&options),
+        Command::Usage(options) => usage::usage(&options),
         Command::Schema => {
             print(&crate::config::schema());
             Ok(())

@@ -8,6 +8,7 @@ mod findings;
 mod issuers;
 
 use self::cost::CostLabels;
+pub use self::cost::Spending;
 use super::clock;
 use super::limits::LimitTable;
 use super::meters::{BackendMeters, ConsumerMeters, PoolMeters, RouteMeters, RuleMeters};

@@ -17,7 +17,7 @@ pub use access_log::{AccessLog, AttemptRecord, Record, TokensRecord, WafRecord, 
 pub use clock::{Timestamp, now, unix_ms};
 pub use limits::{LimitMeters, LimitTable};
 pub use meters::{BackendMeters, ConsumerMeters, PoolMeters, ProbeResult, RouteMeters, RuleMeters};
-pub use metrics::Metrics;
+pub use metrics::{Metrics, Spending};
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -3,6 +3,7 @@
 use super::{Metrics, entry};
 use crate::config::snapshot::Snapshot;
 use crate::domain::{ConsumerName, Region};
+use prometheus::IntCounter;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -12,7 +13,39 @@ const NOBODY: &str = "(none)";
 /// Consumer, model, currency and region of a cost.
 pub(super) type CostLabels = (Option<ConsumerName>, Arc<str>, Arc<str>, Region);
 
+/// What was spent since the start.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Spending {
+    /// Who; absent where nobody is asked.
+    pub consumer: Option<String>,
+    /// The model, as the price table names it.
+    pub model: String,
+    /// Region of the backends that did the work.
+    pub region: String,
+    /// Of the cost.
+    pub currency: String,
+    /// Billionths of the currency.
+    pub billionths: u64,
+}
+
 impl Metrics {
+    /// Everything that was spent, by consumer, model and region.
+    #[must_use]
+    pub fn spendings(&self) -> Vec<Spending> {
+        let describe = |((consumer, model, currency, region), counter): (&CostLabels, &Arc<IntCounter>)| Spending {
+            consumer: consumer.as_ref().map(ToString::to_string),
+            model: model.to_string(),
+            region: region.to_string(),
+            currency: currency.to_string(),
+            billionths: counter.get(),
+        };
+        let mut all: Vec<_> = self.costs.read().iter().map(describe).collect();
+        all.sort_by(|one, other| {
+            (&one.consumer, &one.model, &one.region).cmp(&(&other.consumer, &other.model, &other.region))
+        });
+        all
+    }
+
     /// Tokens were used: `billionths` of the currency, by the price of a model.
     pub fn spent(
         &self,
