@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what a build, the tests or the benchmark need, and only what is missing. Safe to run again and again.
 #   tests/setup.sh build    C compiler and cmake (zlib-ng, a dependency of Pingora)
-#   tests/setup.sh test     build + curl, openssl, promtool, pebble, slowhttptest, Python and Node with the official OpenAI SDKs   (default)
+#   tests/setup.sh test     build + curl, openssl, redis-server, promtool, pebble, slowhttptest, Python and Node with the official OpenAI SDKs   (default)
 #   tests/setup.sh bench    test + nginx
 # Everything that needs no root goes below target/: target/venv, target/node, target/tools.
 set -euo pipefail
@@ -58,6 +58,7 @@ missing_packages() {
         have git || missing+=(git)
         have curl || missing+=(curl ca-certificates)
         have openssl || missing+=(openssl)
+        have redis-server || missing+=(redis-server)
         have python3 && python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3 python3-venv)
         have node || missing+=(nodejs)
         have npm || missing+=(npm)

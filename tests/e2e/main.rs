@@ -33,6 +33,7 @@ mod protection;
 mod proxy_protocol;
 mod rules;
 mod selection;
+mod shared_limits;
 mod slow;
 mod slowhttptest;
 mod smuggling;

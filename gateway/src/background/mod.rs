@@ -13,6 +13,7 @@ mod pressure;
 pub mod probe;
 pub mod reload;
 pub mod resolve;
+mod shared_limits;
 mod trust;
 pub mod usage;
 
@@ -89,6 +90,7 @@ impl BackgroundService for Work {
         tokio::select! {
             () = announce(shared) => {}
             () = pressure::keep(shared) => {}
+            () = shared_limits::keep(shared) => {}
             () = usage::keep(shared) => {}
             () = keys::keep(shared) => {}
             () = resolve::keep(shared, self.reload.generations()) => {}

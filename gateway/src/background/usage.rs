@@ -41,6 +41,11 @@ pub(super) async fn keep(shared: &Shared) {
 
 /// Goes on from what was used before the process was started.
 pub fn restore(fleet: &Fleet) {
+    if let Some(shared) = &fleet.snapshot.shared_limits {
+        // The server knows what was used.
+        fleet.limits.share(shared.gateways);
+        return;
+    }
     let Some(path) = &fleet.snapshot.usage_limits.state else { return };
     match read(path) {
         Ok(Some(quotas)) => fleet.limits.restore(&quotas),

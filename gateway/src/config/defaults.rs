@@ -45,6 +45,8 @@ pub(super) const PASSES_MAX: u32 = 4;
 
 /// Caps of connections hold on every listener: one that only colleagues reach may say otherwise.
 pub(super) const CONNECTION_CAPS: bool = true;
+/// Keys at a server that others use too begin like this.
+pub(super) const SHARED_PREFIX: &str = "tidegate";
 /// Every token counts as one, as the backends count them.
 pub(super) const TOKEN_WEIGHT: f64 = 1.0;
 

@@ -27,11 +27,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod shared_limits;
 mod tls;
 mod tokens;
 mod usage_limits;
 mod waf;
 
+pub use shared_limits::{RedisMode, SharedLimits};
 pub use tls::{BackendTls, ClientAuth, Tls, TlsFiles};
 pub use tokens::TokenUsage;
 pub use usage_limits::UsageLimits;
@@ -76,6 +78,8 @@ pub struct Snapshot {
     pub waf: Option<Waf>,
     /// Who may call; nobody is asked when absent.
     pub access: Option<Access>,
+    /// With whom limits are shared; each gateway has them to itself when absent.
+    pub shared_limits: Option<SharedLimits>,
     /// How much may be used.
     pub usage_limits: UsageLimits,
     /// How tokens are counted and what they cost.

@@ -30,7 +30,7 @@ pub use connections::{Connections, Seat};
 pub use failures::Failures;
 pub use gauges::{Gauges, Presence};
 pub use keys::{Held, IssuerKeys, Wait};
-pub use limits::{Chain, ChainKey, Charge, Limits, Quotas, QuotasError, Refused, Reserved, Told};
+pub use limits::{Chain, ChainKey, Charge, Grant, Limits, Quotas, QuotasError, Refused, Report, Reserved, Told};
 pub use load::{Floor, Place, Slot};
 pub use memory::{BodyMemory, Reservation};
 pub use pool::{Pick, PoolState};

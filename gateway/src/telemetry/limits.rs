@@ -50,6 +50,8 @@ impl LimitMeters {
 pub struct LimitTable {
     results: IntCounterVec,
     tokens: IntCounterVec,
+    connected: IntGauge,
+    rounds: [IntCounter; 2],
     known: Mutex<HashMap<LimitName, Arc<LimitMeters>>>,
     /// Buckets in memory.
     pub buckets: IntGauge,
@@ -62,6 +64,8 @@ impl LimitTable {
         Self {
             results: families.limit_results.clone(),
             tokens: families.limit_tokens.clone(),
+            connected: families.shared_limits_connected.with_label_values::<&str>(&[]),
+            rounds: ["ok", "failed"].map(|result| families.shared_limits_rounds.with_label_values(&[result])),
             known: Mutex::default(),
             buckets: families.limit_buckets.with_label_values::<&str>(&[]),
             crowded: families.limit_crowded.with_label_values::<&str>(&[]),
@@ -73,6 +77,20 @@ impl LimitTable {
     pub fn meters(&self, limit: &LimitName) -> Arc<LimitMeters> {
         let make = || Arc::new(LimitMeters::new(self, limit));
         Arc::clone(self.known.lock().entry(limit.clone()).or_insert_with(make))
+    }
+
+    /// A round of shared limits has ended.
+    pub fn synced(&self, ok: bool) {
+        let [fine, failed] = &self.rounds;
+        if ok {
+            fine.inc()
+        } else {
+            failed.inc()
+        }
+        if !ok && self.connected.get() == 1 {
+            log::warn!("shared limits: no answer; every limit is held to this gateway's fair share");
+        }
+        self.connected.set(i64::from(ok));
     }
 
     /// Removes the series of limits that are not `kept`.

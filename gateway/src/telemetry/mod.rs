@@ -82,6 +82,7 @@ pub(crate) mod tests {
             rules: crate::policy::rules::Rules::default(),
             waf: None,
             access: None,
+            shared_limits: None,
             usage_limits: crate::config::snapshot::UsageLimits::default(),
             usage: crate::config::snapshot::TokenUsage::default(),
             pools: Vec::new(),

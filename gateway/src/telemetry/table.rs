@@ -193,6 +193,10 @@ table! {
         "Requests that ended, by consumer and ending.";
     keys_expiring: gauge "tidegate_keys_expiring" ["consumer"]
         "Keys of the consumer that are in force and expire within 14 days; absent where there is none.";
+    shared_limits_connected: gauge "tidegate_shared_limits_connected" []
+        "1 while usage limits are shared with other gateways, 0 while each keeps to its fair share.";
+    shared_limits_rounds: counter "tidegate_shared_limits_rounds_total" ["result"]
+        "Rounds in which this gateway has told what it used of shared limits, by result.";
     shed: counter "tidegate_shed_total" ["class", "reason"]
         "Requests refused because the process was at a ceiling, by class and reason.";
     waiting: gauge "tidegate_requests_waiting" []

@@ -20,6 +20,7 @@ mod protection;
 mod route;
 mod rules;
 mod secret;
+mod shared_limits;
 mod time;
 mod tls;
 mod tokens;
@@ -55,6 +56,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     let routes = route::compile(file, (cors.as_ref(), waf.as_ref()), report);
     let rules = rules::compile(file, routes.as_deref().unwrap_or_default(), report);
     let overload = ceilings::overload(&file.overload, routes.as_deref(), report);
+    let shared_limits = shared_limits::compile(file.shared_limits.as_ref(), report);
     let usage_limits = usage_limits::compile(file, report);
     let http2 = ceilings::http2(&file.http2, report);
     let access = consumers::compile(file, routes.as_deref().unwrap_or_default(), report);
@@ -83,6 +85,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         usage_limits: usage_limits?,
         usage,
         pools: pools?,
+        shared_limits,
         routes: routes?,
     })
 }

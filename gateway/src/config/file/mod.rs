@@ -17,6 +17,7 @@ mod process;
 mod protection;
 mod route;
 mod rules;
+mod shared_limits;
 mod tls;
 mod tokens;
 mod usage_limits;
@@ -43,6 +44,7 @@ pub(super) use route::{Match, Route};
 pub(super) use rules::{
     Action, Condition, HeaderField, Operator, Protocol, Redirect, Rewrite, Rule, Transform, Variable,
 };
+pub(super) use shared_limits::SharedLimits;
 pub(super) use tls::{ClientAuthMode, Pair, Tls, UnknownName};
 pub(super) use tokens::{Inject, Prices, Usage};
 pub(super) use usage_limits::{Part, Period as QuotaPeriod, Rate, UsageLimit, UsageState, Weights};
@@ -146,6 +148,10 @@ pub(super) struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Prices")]
     pub(super) prices: Option<Prices>,
+    /// Usage limits that several gateways share, over Redis or Valkey; default: every gateway has them to itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "SharedLimits")]
+    pub(super) shared_limits: Option<SharedLimits>,
     /// Pools of interchangeable backends, 1 to 256.
     #[schemars(length(min = 1, max = 256))]
     pub(super) pools: Vec<Pool>,

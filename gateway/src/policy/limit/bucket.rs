@@ -75,12 +75,16 @@ impl Bucket {
         }
     }
 
-    /// Takes back what was counted at `mark`.
-    pub fn take_back(&mut self, amount: u64, mark: Mark) {
+    /// Takes back what was counted at `mark`: as much of it as still counts, which is returned.
+    pub fn take_back(&mut self, amount: u64, mark: Mark) -> u64 {
         match self {
             Self::Sliding(window) => window.take_back(amount, mark),
             Self::Calendar(window) => window.take_back(amount, mark),
-            Self::Held(count) => *count = count.saturating_sub(u32::try_from(amount).unwrap_or(u32::MAX)),
+            Self::Held(count) => {
+                let back = u32::try_from(amount).unwrap_or(u32::MAX).min(*count);
+                *count -= back;
+                u64::from(back)
+            }
         }
     }
 

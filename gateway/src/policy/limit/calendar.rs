@@ -87,11 +87,11 @@ impl Calendar {
         self.period
     }
 
-    /// Takes back `amount` of what was counted in the period `number`, where that still counts.
-    pub fn take_back(&mut self, amount: u64, number: u32) {
-        if self.period == number {
-            self.used = self.used.saturating_sub(amount);
-        }
+    /// Takes back `amount` of what was counted in the period `number`: as much of it as still counts, which is returned.
+    pub fn take_back(&mut self, amount: u64, number: u32) -> u64 {
+        let back = if self.period == number { amount.min(self.used) } else { 0 };
+        self.used -= back;
+        back
     }
 
     /// How long until the next period begins.

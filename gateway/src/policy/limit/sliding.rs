@@ -41,11 +41,15 @@ impl Sliding {
         latest
     }
 
-    /// Takes back `amount` of what was counted in the sub-window `number`, where that still counts.
-    pub fn take_back(&mut self, amount: u64, number: u32) {
-        if self.latest.wrapping_sub(number) < RING {
-            self.set(number, self.slot(number).saturating_sub(narrow(amount)));
+    /// Takes back `amount` of what was counted in the sub-window `number`: as much of it as still counts, which is returned.
+    pub fn take_back(&mut self, amount: u64, number: u32) -> u64 {
+        if self.latest.wrapping_sub(number) >= RING {
+            return 0;
         }
+        let counted = self.slot(number);
+        let back = narrow(amount).min(counted);
+        self.set(number, counted - back);
+        u64::from(back)
     }
 
     /// How long until no more than `rest` is counted of what is counted now; zero where it is so already.

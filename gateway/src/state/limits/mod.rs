@@ -5,20 +5,23 @@
 //! none: nobody is ever without a limit.
 
 mod key;
+mod lease;
 mod quotas;
 mod reserved;
 
 pub use key::{Chain, ChainKey};
+pub use lease::{Grant, Report};
 pub use quotas::{Quotas, QuotasError};
 pub use reserved::{Charge, Refused, Reserved, Told};
 
 use crate::policy::limit::bucket::{Bucket, Standing};
 use crate::policy::limit::{Now, Rule};
 use key::Key;
+use lease::{Account, Lease};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Independently locked parts.
 const SHARDS: usize = 72;
@@ -38,6 +41,10 @@ pub struct Limits {
     /// A quota was used since this was last asked.
     used: AtomicBool,
     swept: AtomicUsize,
+    /// How many gateways share the limits; none: this gateway has them to itself.
+    gateways: AtomicU32,
+    /// A lease is missing, or smaller than what is left.
+    lacking: AtomicBool,
     /// Buckets that one part may hold.
     room: usize,
 }
@@ -45,6 +52,8 @@ pub struct Limits {
 #[derive(Debug, Default)]
 struct Shard {
     buckets: HashMap<Key, Bucket>,
+    /// Slices of those that are shared.
+    leases: HashMap<Key, Lease>,
     /// The second in which a full part was last looked through.
     looked: u64,
 }
@@ -58,6 +67,8 @@ impl Default for Limits {
             crowded: AtomicU64::new(0),
             used: AtomicBool::new(false),
             swept: AtomicUsize::new(0),
+            gateways: AtomicU32::new(0),
+            lacking: AtomicBool::new(false),
             room: BUCKETS_MAX,
         }
     }
@@ -68,8 +79,11 @@ impl Limits {
     #[must_use]
     pub fn standing(&self, chain: ChainKey, rule: &Rule, now: Now) -> Option<Standing> {
         let key = chain.key(rule);
+        let gateways = self.gateways.load(Ordering::Relaxed);
         let mut shard = self.shard(key)?.lock();
-        shard.buckets.get_mut(&key).map(|bucket| bucket.standing(rule, now))
+        let Shard { buckets, leases, .. } = &mut *shard;
+        let bucket = buckets.get_mut(&key)?;
+        Some(Account { bucket, lease: leases.get_mut(&key), gateways }.standing(rule, now))
     }
 
     /// Buckets that exist.
@@ -102,34 +116,50 @@ impl Limits {
     }
 
     /// Acts on the bucket of `chain`, which is made where it is missing; says where that was.
-    fn with<T>(&self, chain: ChainKey, rule: &Rule, now: Now, act: impl FnOnce(&mut Bucket) -> T) -> (T, Place) {
+    fn with<T>(&self, chain: ChainKey, rule: &Rule, now: Now, act: impl FnOnce(&mut Account<'_>) -> T) -> (T, Place) {
         if rule.measure.is_quota() {
             self.used.store(true, Ordering::Relaxed);
         }
         let key = chain.key(rule);
+        let gateways = self.gateways.load(Ordering::Relaxed);
+        let is_leased = gateways > 0 && lease::is_shared(rule);
         if let Some(shard) = self.shard(key) {
             let mut shard = shard.lock();
-            if let Some(bucket) = shard.buckets.get_mut(&key) {
-                return (act(bucket), Place { key, spare: false });
-            }
-            if shard.has_room(self.room, now) {
-                let bucket = shard.buckets.entry(key).or_insert_with(|| Bucket::new(rule.window));
-                return (act(bucket), Place { key, spare: false });
+            if shard.buckets.contains_key(&key) || shard.has_room(self.room, now) {
+                let Shard { buckets, leases, .. } = &mut *shard;
+                let bucket = buckets.entry(key).or_insert_with(|| Bucket::new(rule.window));
+                let lease = if is_leased { lease::of(leases, key, rule) } else { None };
+                let mut account = Account { bucket, lease, gateways };
+                let done = act(&mut account);
+                if account.is_lacking(now) {
+                    self.lacking.store(true, Ordering::Relaxed);
+                }
+                return (done, Place { key, spare: false });
             }
         }
         self.crowded.fetch_add(1, Ordering::Relaxed);
         let key = chain.limit().key(rule);
         let mut spare = self.spare.lock();
         let bucket = spare.entry(key).or_insert_with(|| Bucket::new(rule.window));
-        (act(bucket), Place { key, spare: true })
+        (act(&mut Account { bucket, lease: None, gateways }), Place { key, spare: true })
     }
 
     /// Acts on the bucket at `place`, where it still is.
-    fn at(&self, place: Place, act: impl FnOnce(&mut Bucket)) {
+    fn at(&self, place: Place, rule: &Rule, act: impl FnOnce(&mut Account<'_>)) {
+        let gateways = self.gateways.load(Ordering::Relaxed);
         if place.spare {
-            self.spare.lock().get_mut(&place.key).map(act);
+            let mut spare = self.spare.lock();
+            if let Some(bucket) = spare.get_mut(&place.key) {
+                act(&mut Account { bucket, lease: None, gateways });
+            }
         } else if let Some(shard) = self.shard(place.key) {
-            shard.lock().buckets.get_mut(&place.key).map(act);
+            let mut shard = shard.lock();
+            let Shard { buckets, leases, .. } = &mut *shard;
+            if let Some(bucket) = buckets.get_mut(&place.key) {
+                let is_leased = gateways > 0 && lease::is_shared(rule);
+                let lease = if is_leased { lease::of(leases, place.key, rule) } else { None };
+                act(&mut Account { bucket, lease, gateways });
+            }
         }
     }
 

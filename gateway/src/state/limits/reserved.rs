@@ -103,13 +103,14 @@ impl Reserved {
         for held in self.held.drain(..) {
             match held.rule.measure {
                 Measure::Concurrent | Measure::Streams => {
-                    self.limits.at(held.place, |bucket| bucket.take_back(held.amount, held.mark));
+                    self.limits.at(held.place, &held.rule, |bucket| bucket.take_back(held.amount, held.mark));
                 }
                 Measure::Requests | Measure::RequestQuota => {}
                 Measure::Tokens | Measure::TokenQuota => {
                     let used = tokens(held.limit);
                     if used <= held.amount {
-                        self.limits.at(held.place, |bucket| bucket.take_back(held.amount - used, held.mark));
+                        self.limits
+                            .at(held.place, &held.rule, |bucket| bucket.take_back(held.amount - used, held.mark));
                     } else {
                         let more = used - held.amount;
                         self.limits.with(held.chain, &held.rule, now, |bucket| bucket.add(&held.rule, more, now));
@@ -122,7 +123,7 @@ impl Reserved {
     /// Gives everything back.
     pub fn release(&mut self) {
         for held in self.held.drain(..).rev() {
-            self.limits.at(held.place, |bucket| bucket.take_back(held.amount, held.mark));
+            self.limits.at(held.place, &held.rule, |bucket| bucket.take_back(held.amount, held.mark));
         }
     }
 

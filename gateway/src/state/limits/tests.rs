@@ -250,3 +250,81 @@ proptest! {
         }
     }
 }
+
+fn grant(balance: u64, left: u64) -> Grant {
+    Grant { balance, left, back: Duration::from_millis(700), good: Duration::from_secs(1) }
+}
+
+/// Takes once from `limits` and settles as told.
+fn spend(limits: &Arc<Limits>, rule: &Rule, amount: u64, used: u64, now: Now) -> Result<(), Refused> {
+    let mut reserved = Reserved::new(Arc::clone(limits));
+    reserved.take([charge(0, chain("a", "x"), rule, amount)].into_iter(), now)?;
+    reserved.settle(|_| used, now);
+    Ok(())
+}
+
+#[test]
+fn without_a_lease_a_gateway_keeps_to_its_fair_share() {
+    let limits = Arc::new(Limits::default());
+    limits.share(3);
+    let rule = rate(9);
+    let passed = (0..9).filter(|_| spend(&limits, &rule, 1, 0, at(SECOND)).is_ok()).count();
+    assert_eq!(passed, 3);
+    assert!(limits.is_lacking() && !limits.is_lacking());
+    let reports = limits.reports(at(SECOND));
+    assert_eq!((reports.len(), reports[0].spent, reports[0].mine, reports[0].largest), (1, 3, 3, 1));
+    assert!(limits.reports(at(SECOND)).is_empty(), "told once");
+    limits.untold(&reports[0]);
+    assert_eq!(limits.reports(at(SECOND))[0].spent, 3, "and again where nobody has heard");
+}
+
+#[test]
+fn a_lease_is_spent_to_its_end_and_no_longer_than_it_is_good() {
+    let limits = Arc::new(Limits::default());
+    limits.share(3);
+    let rule = rule(Measure::Tokens, Window::Sliding(Duration::from_secs(60)), 900);
+    spend(&limits, &rule, 100, 40, at(SECOND)).unwrap();
+    let report = limits.reports(at(SECOND)).swap_remove(0);
+    assert_eq!(report.spent, 40);
+    limits.granted(&report, grant(250, 800), at(SECOND).moment);
+    spend(&limits, &rule, 200, 150, at(SECOND)).unwrap();
+    spend(&limits, &rule, 100, 120, at(SECOND)).unwrap();
+    let refused = spend(&limits, &rule, 1, 1, at(SECOND)).unwrap_err();
+    assert_eq!(refused.wait, Duration::from_millis(700));
+    assert_eq!(limits.standing(chain("a", "x"), &rule, at(SECOND)).unwrap().remaining, 530);
+    assert_eq!(limits.reports(at(SECOND))[0].spent, 270);
+    // The lease is over: 310 of the fair 300 were used here.
+    spend(&limits, &rule, 1, 1, at(3 * SECOND)).unwrap_err();
+    spend(&limits, &rule, 300, 1, at(70 * SECOND)).unwrap();
+}
+
+#[test]
+fn a_quota_that_is_left_is_not_told_to_be_gone() {
+    let limits = Arc::new(Limits::default());
+    limits.share(2);
+    let rule = rule(Measure::RequestQuota, Window::Calendar(Period::Day), 100);
+    spend(&limits, &rule, 1, 0, at(SECOND)).unwrap();
+    let report = limits.reports(at(SECOND)).swap_remove(0);
+    limits.granted(&report, grant(0, 10), at(SECOND).moment);
+    let passed = (0..20).filter(|_| spend(&limits, &rule, 1, 0, at(SECOND)).is_ok()).count();
+    assert!((5..=10).contains(&passed), "{passed}");
+    let report = limits.reports(at(SECOND)).swap_remove(0);
+    limits.granted(&report, grant(0, 0), at(SECOND).moment);
+    assert!(spend(&limits, &rule, 1, 0, at(SECOND)).is_err());
+}
+
+#[test]
+fn an_idle_lease_is_returned_and_forgotten() {
+    let limits = Arc::new(Limits::default());
+    limits.share(2);
+    let rule = rate(100);
+    spend(&limits, &rule, 1, 0, at(SECOND)).unwrap();
+    let report = limits.reports(at(SECOND)).swap_remove(0);
+    limits.granted(&report, grant(20, 80), at(SECOND).moment);
+    let later = at(20 * SECOND);
+    let report = limits.reports(later).swap_remove(0);
+    assert_eq!((report.wanted, report.largest), (0, 0), "nothing is wanted any more");
+    limits.granted(&report, grant(0, 99), later.moment);
+    assert!(limits.reports(later).is_empty());
+    assert_eq!(limits.shards.iter().map(|shard| shard.lock().leases.len()).sum::<usize>(), 0);
+}

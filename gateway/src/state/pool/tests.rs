@@ -155,6 +155,7 @@ fn snapshot(pool: Pool) -> Arc<Snapshot> {
         rules: crate::policy::rules::Rules::default(),
         waf: None,
         access: None,
+        shared_limits: None,
         usage_limits: snapshot::UsageLimits::default(),
         usage: TokenUsage::default(),
         pools: vec![pool],

@@ -1,0 +1,34 @@
+//! Limits that several gateways share.
+
+use crate::domain::Secret;
+
+/// Where limits are shared, and with how many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedLimits {
+    /// Addresses, at least one; without credentials.
+    pub urls: Vec<String>,
+    /// What is there.
+    pub mode: RedisMode,
+    /// Our name there.
+    pub username: Option<String>,
+    /// Our password there.
+    pub password: Option<Secret>,
+    /// How many gateways share.
+    pub gateways: u32,
+    /// Beginning of the keys.
+    pub prefix: String,
+}
+
+/// What kind of server it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisMode {
+    /// One server, or one address for all.
+    Single,
+    /// A cluster; the addresses are some of its nodes.
+    Sharded,
+    /// Sentinels, who know which server is the master.
+    Sentinel {
+        /// What they call it.
+        master: String,
+    },
+}
