@@ -65,3 +65,34 @@ async fn a_resumed_session_does_not_outlive_the_ca_of_its_certificate() {
     }
     assert_eq!(sim.requests(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_certificate_is_a_credential_by_subject_or_fingerprint() {
+    let sim = Sim::start("swedencentral").await;
+    let (servers, clients) = (Authority::new(), Authority::new());
+    let edge = servers.sign(&["edge.example"]);
+    let (known, other) = (clients.sign(&["billing.example"]), clients.sign(&["search.example"]));
+    let mut gateway = with(&tls("optional"), &sim, &edge, &clients).start().await;
+    let first = ask();
+    let answer = Client::new(gateway.secure(), &servers, Some(&known)).ask("edge.example", &first).await.unwrap();
+    assert_eq!(answer.status, 200, "nobody is asked: {}", answer.text);
+    let subject = gateway.record(&first.id).await["client_subject"].as_str().unwrap().to_owned();
+    let fingerprint = sha256(&CertificateDer::from_pem_slice(known.0.as_bytes()).unwrap());
+    for entry in [format!("subject: \"{subject}\""), format!("fingerprint: {fingerprint}")] {
+        let consumers = format!("consumers: [ {{ name: billing, certificates: [ {{ {entry} }} ] }} ]\n");
+        let site = crate::common::site_and(&tls("optional"), &sim, &consumers);
+        let site = site.file("edge.pem", &edge.0).file("edge.key", &edge.1).file("clients.pem", &clients.pem());
+        assert!(gateway.apply(site).await);
+        let request = ask();
+        let answer = Client::new(gateway.secure(), &servers, Some(&known)).ask("edge.example", &request).await.unwrap();
+        assert_eq!(answer.status, 200, "{entry}: {}", answer.text);
+        let record = gateway.record(&request.id).await;
+        assert_eq!((&record["consumer"], &record["proof"]), (&"billing".into(), &"certificate".into()), "{record}");
+        if entry.starts_with("fingerprint") {
+            let answer = Client::new(gateway.secure(), &servers, Some(&other)).ask("edge.example", &ask()).await;
+            assert_eq!(answer.unwrap().status, 401, "another certificate");
+        }
+        let answer = Client::new(gateway.secure(), &servers, None).ask("edge.example", &ask()).await;
+        assert_eq!(answer.unwrap().status, 401, "no certificate");
+    }
+}

@@ -109,9 +109,19 @@ pub(crate) fn setup(tls: &str, sim: &Sim) -> Setup {
     site(tls, &format!("{{ name: a, region: swedencentral, url: \"{}\" }}", sim.url()))
 }
 
+/// The same with more keys at the top of the file.
+pub(crate) fn site_and(tls: &str, sim: &Sim, top: &str) -> Setup {
+    let plain = render(tls, &format!("{{ name: a, region: swedencentral, url: \"{}\" }}", sim.url()));
+    Setup::new().text(&format!("{plain}{top}"))
+}
+
 /// The same with any backend, in YAML.
 pub(crate) fn site(tls: &str, backend: &str) -> Setup {
-    Setup::new().text(&format!(
+    Setup::new().text(&render(tls, backend))
+}
+
+fn render(tls: &str, backend: &str) -> String {
+    format!(
         "version: 1
 home_region: swedencentral
 listeners:
@@ -126,7 +136,7 @@ pools:
     backends:
       - {backend}
 "
-    ))
+    )
 }
 
 /// The gateway's value of a metric.
