@@ -219,6 +219,27 @@ async fn a_key_that_expires_soon_is_told_of() {
     gateway.until_log("consumer search: a key expires in ").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_noisy_consumer_starves_nobody() {
+    let (a, b) = regions().await;
+    a.first_token(ms(150));
+    let consumers = [consumer("noisy", &[entry(&key(1), "")], ""), consumer("quiet", &[entry(&key(2), "")], "")];
+    let gateway = with(&a, &b, &consumers).top("overload: { in_flight_max: 8, queue_max: 16 }").start().await;
+    let load = |number: u8, rate: u32| {
+        let ask = Ask::chat("gpt").header("api-key", &key(number));
+        Load::new(gateway.client(Proto::H1), rate, secs(60), &[ask]).start()
+    };
+    // Eight places, each taken for some 150 ms: about 50 requests a second.
+    let noisy = load(1, 150);
+    tokio::time::sleep(ms(600)).await;
+    let quiet = load(2, 8);
+    tokio::time::sleep(secs(3)).await;
+    let (quiet, noisy) = (quiet.stop().await, noisy.stop().await);
+    assert!(quiet.shots.len() >= 16 && quiet.failed().is_empty(), "{:#?}", quiet.failed());
+    assert!(!noisy.failed().is_empty() && noisy.served_by(A) > 30, "{}", noisy.shots.len());
+    assert!(gateway.metrics().await.count("tidegate_shed_total", &[("reason", "share")]) > 0);
+}
+
 /// Keys, good and wrong, wherever a client can put them; then every place is searched where people look.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_key_is_seen_again() {

@@ -59,6 +59,15 @@ pub struct Load {
     pub pressure: Pressure,
 }
 
+/// How much of what is going on is one consumer's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Its requests that have arrived and not ended, the one in question included.
+    pub own: usize,
+    /// Consumers that have any.
+    pub active: usize,
+}
+
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
@@ -85,6 +94,8 @@ pub enum Reason {
     Waited,
     /// Memory.
     Memory,
+    /// Its consumer has its share, and others wait for theirs.
+    Share,
 }
 
 /// The queue while memory is tight, as a share of its size.
@@ -106,6 +117,21 @@ pub const fn admit(ceilings: &Ceilings, load: Load, class: Class) -> Turn {
     } else {
         Turn::Shed(Reason::InFlight)
     }
+}
+
+/// Whether a consumer has more than its share: an equal part of the ceiling for everybody who is here. It is asked only where the
+/// process has no place left or others wait for one. Who is alone may have all places and half of the queue: the other half is
+/// for whoever comes next.
+#[must_use]
+pub const fn is_beyond_share(ceilings: &Ceilings, load: Load, share: Share) -> bool {
+    if load.in_flight < ceilings.in_flight_max && load.waiting == 0 {
+        return false;
+    }
+    let part = match share.active {
+        0 | 1 => ceilings.in_flight_max.saturating_add(ceilings.queue_max / 2),
+        active => ceilings.in_flight_max / active,
+    };
+    share.own > if part == 0 { 1 } else { part }
 }
 
 /// How short memory is when `resident` bytes are held.
@@ -148,6 +174,7 @@ impl Reason {
             Self::InFlight => "in_flight",
             Self::Waited => "waited",
             Self::Memory => "memory",
+            Self::Share => "share",
         }
     }
 }
@@ -181,6 +208,27 @@ mod tests {
         ] {
             assert_eq!(turn(in_flight, waiting, pressure, Class::Interactive), interactive, "{in_flight} {waiting}");
             assert_eq!(turn(in_flight, waiting, pressure, Class::Batch), batch, "{in_flight} {waiting}");
+        }
+    }
+
+    #[test]
+    fn a_consumer_beyond_its_share_gives_way_when_others_wait() {
+        for (in_flight, waiting, own, active, beyond) in [
+            (9, 0, 9, 2, false),
+            (10, 0, 12, 1, false),
+            (10, 2, 13, 1, true),
+            (10, 0, 6, 2, true),
+            (10, 0, 5, 2, false),
+            (9, 1, 6, 2, true),
+            (10, 4, 1, 20, false),
+            (10, 4, 2, 20, true),
+        ] {
+            let load = Load { in_flight, waiting, pressure: Pressure::Calm };
+            assert_eq!(
+                is_beyond_share(&ceilings(), load, Share { own, active }),
+                beyond,
+                "{own} of {in_flight}, {active}"
+            );
         }
     }
 

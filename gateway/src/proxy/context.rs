@@ -10,7 +10,7 @@ use crate::openai::sse::{BodyScanner, Scanner, Stripper};
 use crate::policy::rules::Matched;
 use crate::policy::screen::finding::Findings;
 use crate::policy::screen::ruleset::{Policy, Screening};
-use crate::state::{ChainKey, Presence, Reservation, Reserved, Ticket, Tried};
+use crate::state::{ChainKey, Presence, Reservation, Reserved, Stay, Ticket, Tried};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use std::net::SocketAddr;
@@ -23,6 +23,8 @@ pub struct RequestContext {
     pub(super) arrival: Arrival,
     /// Whom it comes from; none where nobody is asked.
     pub(super) caller: Option<Caller>,
+    /// Its place among the requests of its consumer.
+    pub(super) stay: Option<Stay>,
     /// Its place among the requests in flight.
     pub(super) begun: Option<Begun>,
     /// After `accept`.
@@ -233,6 +235,7 @@ impl RequestContext {
         Self {
             arrival: Arrival { at, live, _presence: presence },
             caller: None,
+            stay: None,
             begun: None,
             envelope: None,
             ruled: None,

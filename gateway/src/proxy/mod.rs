@@ -173,8 +173,9 @@ impl Gateway {
         let asked = Asked { live: &live, envelope, now: ctx.arrival.at, second: clock::unix_seconds() };
         ctx.caller = authenticate::authenticate(session.req_header_mut(), asked, &self.metrics).await?;
         authenticate::from_here(ctx.caller.as_ref(), envelope, &live)?;
-        let class = authenticate::class(ctx.caller.as_ref(), &live);
-        ctx.begun = Some(self.doorman.admit(session, &snapshot.overload, class, &self.metrics).await?);
+        ctx.stay = authenticate::stay(ctx.caller.as_ref(), &live);
+        let who = (authenticate::class(ctx.caller.as_ref(), &live), ctx.stay.as_ref());
+        ctx.begun = Some(self.doorman.admit(session, &snapshot.overload, who, &self.metrics).await?);
         if !envelope.upgrade && session.downstream_session.is_upgrade_req() {
             // Not an upgrade of ours to make: the request is answered as it is.
             session.req_header_mut().remove_header("upgrade");

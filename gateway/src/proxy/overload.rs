@@ -4,7 +4,7 @@
 use crate::config::snapshot::Overload;
 use crate::domain::Denial;
 use crate::policy::overload::{self, Class, Pressure, Reason, Turn};
-use crate::state::{Floor, Place, Slot};
+use crate::state::{Floor, Place, Slot, Stay};
 use crate::telemetry::{Metrics, clock};
 use pingora::http::RequestHeader;
 use pingora_proxy::Session;
@@ -39,13 +39,16 @@ impl Doorman {
         &self,
         session: &mut Session,
         rules: &Overload,
-        of_consumer: Option<Class>,
+        (of_consumer, stay): (Option<Class>, Option<&Stay>),
         metrics: &Metrics,
     ) -> Result<Begun, Denial> {
         let class = class(session.req_header(), rules).or(of_consumer).unwrap_or(Class::Interactive);
         let load = self.floor.load();
         if load.pressure != Pressure::Calm {
             session.downstream_session.set_keepalive(None);
+        }
+        if stay.is_some_and(|stay| overload::is_beyond_share(&rules.ceilings, load, stay.share())) {
+            return Err(shed(class, Reason::Share, metrics));
         }
         let reason = match overload::admit(&rules.ceilings, load, class) {
             Turn::Begin { below } => match self.begin(below) {

@@ -20,6 +20,7 @@ mod rates;
 mod registry;
 mod report;
 mod roster;
+mod shares;
 mod ticket;
 mod tokens;
 
@@ -39,5 +40,6 @@ pub use rates::Rates;
 pub use registry::{Fleet, Registry};
 pub use report::BackendReport;
 pub use roster::{Budget, Tried};
+pub use shares::{Shares, Stay, Tally};
 pub use ticket::Ticket;
 pub use tokens::Tokens;

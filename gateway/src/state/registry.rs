@@ -8,6 +8,7 @@ use super::limits::Limits;
 use super::pool::PoolState;
 use super::rates::Rates;
 use super::roster::PoolShared;
+use super::shares::{Shares, Tally};
 use super::tokens::Tokens;
 use crate::config::snapshot::{Auth, Backend, BaseUrl, Issuer, KeySource, Snapshot};
 use crate::domain::{BackendId, DeploymentName, IssuerName, Moment, PoolName};
@@ -24,6 +25,7 @@ pub struct Registry {
     limits: Arc<Limits>,
     tokens: Arc<Tokens>,
     failures: Arc<Failures>,
+    shares: Shares,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +62,8 @@ pub struct Fleet {
     pub tokens: Arc<Tokens>,
     /// Failed attempts to authenticate, the same for every snapshot.
     pub failures: Arc<Failures>,
+    /// Requests of each consumer, index by index.
+    pub shares: Vec<Tally>,
 }
 
 impl Fleet {
@@ -105,7 +109,9 @@ impl Registry {
         let issuers = issuers.map(|issuer| entries.keys_of(issuer)).collect();
         let (rates, limits, failures) = (Arc::clone(&self.rates), Arc::clone(&self.limits), Arc::clone(&self.failures));
         let tokens = Arc::clone(&self.tokens);
-        let fleet = Arc::new(Fleet { snapshot, pools, rates, limits, failures, issuers, tokens });
+        let consumers = snapshot.access.iter().flat_map(|access| &access.consumers);
+        let shares = self.shares.bind(consumers.map(|consumer| &consumer.name));
+        let fleet = Arc::new(Fleet { shares, snapshot, pools, rates, limits, failures, issuers, tokens });
         // What the new fleet holds has a second owner by now; so has what an old one still in use holds.
         entries.backends.retain(|_, entry| Arc::strong_count(&entry.state) > 1);
         entries.pools.retain(|_, shared| Arc::strong_count(shared) > 1);

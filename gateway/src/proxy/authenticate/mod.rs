@@ -17,6 +17,7 @@ use crate::domain::{Caller, Denial, Moment, Proof, TokenFlaw, Unproven};
 use crate::openai::operation::Operation;
 use crate::policy::overload::Class;
 use crate::policy::scope::{Beyond, Scope};
+use crate::state::{Stay, Tally};
 use crate::telemetry::Metrics;
 use pingora::http::RequestHeader;
 use presented::Presented;
@@ -74,6 +75,11 @@ pub(super) async fn authenticate(
 /// Who goes first, by the word of consumer and plan.
 pub(super) fn class(caller: Option<&Caller>, live: &Live) -> Option<Class> {
     live.fleet.snapshot.access.as_ref()?.consumers.get(caller?.consumer)?.class
+}
+
+/// Counts the request among those of its consumer.
+pub(super) fn stay(caller: Option<&Caller>, live: &Live) -> Option<Stay> {
+    live.fleet.shares.get(caller?.consumer).map(Tally::arrive)
 }
 
 /// Whether the consumer may be where the request comes from.
