@@ -24,11 +24,26 @@ pub(super) fn compile(file: &file::File, report: &mut Report<'_>) -> Vec<Issuer>
     let typed = file.authentication.as_ref().map(|typed| typed.issuers.as_slice()).unwrap_or_default();
     let at = "authentication.issuers";
     unique(typed.iter().map(|one| one.name.as_str()), at, "issuers", report);
+    kept_somewhere(typed, file, report);
     let compiled = typed.iter().enumerate().filter_map(|(index, one)| {
         let path = format!("{at}[{index}]");
         issuer(one, &path, file, report)
     });
     compiled.collect()
+}
+
+/// Warns of a usage limit by a claim that no token is ever asked for.
+fn kept_somewhere(typed: &[file::Issuer], file: &file::File, report: &mut Report<'_>) {
+    for (index, limit) in file.usage_limits.iter().enumerate() {
+        for (part, by) in limit.by.iter().enumerate() {
+            let file::Part::Claim(claim) = by else { continue };
+            if !typed.iter().any(|issuer| issuer.claims.contains(claim)) {
+                let message = format!("no issuer keeps the claim `{claim}`: all clients share one bucket");
+                let help = "list it in `claims` of an entry of `authentication.issuers`";
+                report.warn(&format!("usage_limits[{index}].by[{part}].claim"), message, help.to_owned());
+            }
+        }
+    }
 }
 
 fn issuer(typed: &file::Issuer, path: &str, file: &file::File, report: &mut Report<'_>) -> Option<Issuer> {
@@ -197,4 +212,36 @@ fn text(typed: &str, path: &str, report: &mut Report<'_>) -> Box<str> {
         report.problem(path, format!("must have 1 to {CLAIM_LENGTH_MAX} bytes"), None);
     }
     typed.into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use std::path::Path;
+
+    #[test]
+    fn a_limit_by_a_claim_that_nobody_keeps_is_a_warning() {
+        for (claims, told) in [("[ tid ]", 1), ("[ oid, tid ]", 0), ("[]", 2)] {
+            let text = format!(
+                "version: 1
+listeners: [ {{ name: a, address: \"127.0.0.1:0\" }} ]
+pools: [ {{ name: chat, backends: [ {{ name: b, region: eastus, url: \"https://x.example\", auth: none }} ] }} ]
+consumers: [ {{ name: team }} ]
+authentication:
+  issuers:
+    - name: id
+      issuers: [ \"https://id.example/\" ]
+      audiences: [ tidegate ]
+      jwks: {{ url: \"https://id.example/keys\" }}
+      consumer: {{ name: team }}
+      claims: {claims}
+usage_limits:
+  - {{ name: one, by: [ {{ claim: tid }}, {{ claim: oid }} ], everywhere: true, requests: {{ max: 1, per: 1s }} }}
+"
+            );
+            let (_, warnings) = crate::config::load_text("x.yaml", &text, Path::new("."), &|_| None).unwrap();
+            let kept = warnings.iter().filter(|warning| warning.message.contains("no issuer keeps the claim"));
+            assert_eq!(kept.count(), told, "{claims} {warnings:?}");
+        }
+    }
 }
