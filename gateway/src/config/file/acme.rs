@@ -14,7 +14,7 @@ pub(in crate::config) struct Acme {
     pub(in crate::config) names: Vec<String>,
     /// Directory for the account's key and the certificate, created with mode 0700, relative to the configuration's directory.
     pub(in crate::config) cache: PathBuf,
-    /// URL of the ACME server's directory; default: Let's Encrypt.
+    /// URL of the ACME server's directory; default `https://acme-v02.api.letsencrypt.org/directory` (Let's Encrypt).
     #[serde(default = "directory")]
     pub(in crate::config) directory: String,
     /// PEM file with the CAs to trust for the directory instead of the system's, relative to the configuration's directory.
