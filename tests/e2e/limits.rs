@@ -4,6 +4,7 @@ use crate::common::{ms, secs};
 use futures::future::join_all;
 use harness::{Answer, Ask, Gateway, Proto, Setup, Sim, eventually};
 use std::time::{Duration, Instant};
+use tidegate::domain::KeyHash;
 
 async fn gateway(sim: &Sim, limits: &str) -> Gateway {
     setup(sim, limits).start().await
@@ -239,4 +240,31 @@ async fn quotas_survive_a_restart_and_a_damaged_file_starts_empty() {
     let fourth = configured().start().await;
     assert_eq!(fourth.ask(&Ask::chat("gpt")).await.status, 200);
     fourth.until_log("quotas begin anew").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_consumer_has_its_plans_limits_to_itself() {
+    let sim = Sim::start("swedencentral").await;
+    let key = |name: &str| format!("{name:x<32}");
+    let consumer = |name: &str, plan: &str| {
+        format!("{{ name: {name}, plan: {plan}, keys: [ {{ hash: \"{}\" }} ] }}", KeyHash::of(&key(name)))
+    };
+    let limits = "{ name: each, by: [ consumer ], requests: { max: 2, per: 1h } }, \
+         { name: together, by: [ plan ], requests: { max: 3, per: 1h } }";
+    let consumers = [consumer("one-of-gold", "gold"), consumer("two-of-gold", "gold"), consumer("free", "open")];
+    let gateway = setup(&sim, limits)
+        .top(&format!("consumers: [ {} ]", consumers.join(", ")))
+        .top("plans: [ { name: gold, limits: [ each, together ] }, { name: open } ]")
+        .start()
+        .await;
+    let status = async |name: &str| gateway.ask(&Ask::chat("gpt").header("api-key", &key(name))).await.status;
+    assert_eq!(
+        [status("one-of-gold").await, status("one-of-gold").await, status("one-of-gold").await],
+        [200, 200, 429]
+    );
+    assert_eq!([status("two-of-gold").await, status("two-of-gold").await], [200, 429], "the plan's limit is shared");
+    for _ in 0..4 {
+        assert_eq!(status("free").await, 200, "a plan without limits has none");
+    }
+    assert_eq!(status("nobody").await, 401);
 }
