@@ -22,7 +22,7 @@ fn example(name: &str) -> PathBuf {
 fn tidegate(arguments: &[&str]) -> Command {
     let mut command = Command::new(harness::binary());
     command.args(arguments).stdin(Stdio::null()).env_remove("TIDEGATE_CONFIG").env_remove("RUST_LOG");
-    for name in ["SWEDEN_KEY", "FRANCE_KEY", "FRANCE_TOKEN", "PROBE_SECRET", "GATEWAY_SECRET"] {
+    for name in ["SWEDEN_KEY", "FRANCE_KEY", "FRANCE_TOKEN", "PROBE_SECRET", "GATEWAY_SECRET", "REDIS_PASSWORD"] {
         command.env(name, "hunter2");
     }
     command

@@ -39,6 +39,10 @@ impl Stripper {
     /// What of the stream may go on after `chunk` has come. Not copied where it goes on as it came.
     #[must_use]
     pub fn feed(&mut self, chunk: &Bytes) -> Bytes {
+        // Nothing has come: what the last byte was still holds.
+        if chunk.is_empty() {
+            return Bytes::new();
+        }
         let mut out = Out { chunk, copied: Vec::new(), kept: 0..0 };
         let mut start = 0;
         if std::mem::take(&mut self.after_return) && chunk.first() == Some(&b'\n') {
@@ -228,8 +232,10 @@ mod tests {
 
     fn everywhere(stream: &str, want: &str) {
         for cut in 0..=stream.len() {
-            let told = strip(stream.as_bytes(), &[cut]);
-            assert_eq!(String::from_utf8_lossy(&told), want, "{cut} of {stream:?}");
+            for cuts in [&[cut][..], &[cut, cut]] {
+                let told = strip(stream.as_bytes(), cuts);
+                assert_eq!(String::from_utf8_lossy(&told), want, "{cuts:?} of {stream:?}");
+            }
         }
     }
 
