@@ -130,7 +130,7 @@ fn consumers() -> String {
     let mut text = "usage_limits:\n".to_owned();
     for limit in [
         "rate, by: [ consumer ], requests: { max: 100000000, per: 1m }",
-        "spend, by: [ consumer, deployment ], tokens: { max: 100000000000, per: 1m }",
+        "spend, by: [ consumer, deployment ], tokens: { max: 4000000000, per: 1m }",
         "width, by: [ consumer ], concurrent: { requests: 10000 }, quota: { requests: 1000000000, per: day }",
     ] {
         text += &format!("  - {{ name: {limit} }}\n");

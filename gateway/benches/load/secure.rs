@@ -178,6 +178,7 @@ fn tidegate(directory: &Path, healthy: SocketAddr) -> Peer {
         "version: 1\nhome_region: swedencentral\nprocess: {{ threads: 1, upgrade_socket: {d}/secure/upgrade.sock }}\n\
          listeners: [ {{ name: public, address: \"{address}\", connection_caps: false, \
          tls: {{ certificate: {{ file: edge.pem }}, key: {{ file: edge.key }} }} }} ]\nadmin: off\naccess_log: off\n\
+         limits: {{ connections: {{ requests_max: 1000000 }} }}\n\
          pools:\n  - name: chat\n    probe: off\n    backends:\n\
          \x20     - {{ name: a, region: swedencentral, url: \"http://{healthy}\", auth: none }}\n",
         d = directory.display(),
