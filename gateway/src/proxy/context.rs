@@ -108,6 +108,8 @@ pub(super) struct Limited {
     pub(super) reserved: Reserved,
     /// Tokens of the prompt, as estimated.
     pub(super) prompt: u64,
+    /// They were counted, not told by the length of the body.
+    pub(super) counted: bool,
     /// The limit that refused.
     pub(super) refusing: Option<usize>,
 }

@@ -12,6 +12,7 @@ use crate::config::snapshot::{Consumer, Snapshot};
 use crate::domain::{Caller, Consumed, Denial, LimitName, Moment, Quantity};
 use crate::openai::estimate::Estimate;
 use crate::openai::facts::Facts;
+use crate::policy::limit::bucket::Standing;
 use crate::policy::limit::{Limit, Measure, Now, Part, TOKENS_BELIEVED_MAX};
 use crate::state::{Chain, ChainKey, Charge, Refused, Reserved};
 use crate::telemetry::clock;
@@ -80,9 +81,19 @@ pub(super) async fn routed(
         none => none.insert(Box::new(Limited::new(Vec::new(), live))),
     };
     let asked = limited.complete(own, |index| asking.chain_of(index, Some(routed)));
-    let estimate = match limited.counts_tokens(snapshot) {
-        true => tokens::estimate(live, routed, body).await,
-        false => Estimate::default(),
+    let estimate = if limited.counts_tokens(snapshot) {
+        // Counting costs more than everything else that limits do: only where it may make a difference.
+        match tokens::rough(live, routed, body)
+            .filter(|rough| limited.is_ample(live, body.len() as u64, rough.output_max))
+        {
+            Some(rough) => rough,
+            None => {
+                limited.counted = true;
+                tokens::estimate(live, routed, body).await
+            }
+        }
+    } else {
+        Estimate::default()
     };
     limited.prompt = estimate.prompt;
     limited.ceilings(live, &routed.facts, estimate)?;
@@ -98,8 +109,9 @@ pub(super) async fn routed(
     Ok(())
 }
 
-/// Charges what was used and gives back the rest. What we have answered ourselves costs nothing.
-pub(super) fn settle(ctx: &mut RequestContext, consumed: Consumed, now: Moment) {
+/// Charges what was used and gives back the rest. What we have answered ourselves costs nothing. `prompt` is what was counted of it
+/// since the request was admitted.
+pub(super) fn settle(ctx: &mut RequestContext, consumed: Consumed, prompt: Option<u64>, now: Moment) {
     let Some(limited) = &mut ctx.limited else { return };
     if ctx.verdict.is_some() {
         limited.reserved.release();
@@ -107,7 +119,7 @@ pub(super) fn settle(ctx: &mut RequestContext, consumed: Consumed, now: Moment) 
     }
     let list = &ctx.arrival.live.fleet.snapshot.usage_limits.list;
     let believed = consumed.usage.filter(|usage| usage.total() <= TOKENS_BELIEVED_MAX);
-    let usage = Consumed { usage: believed, ..consumed }.charged(limited.prompt);
+    let usage = Consumed { usage: believed, ..consumed }.charged(prompt.unwrap_or(limited.prompt));
     let tokens = |index: usize| list.get(index).map_or(0, |limit| limit.weights.of_usage(usage));
     limited.reserved.settle(tokens, now_of(now));
     for (index, _) in &limited.holding {
@@ -171,8 +183,29 @@ impl Limited {
         limits.into_iter().any(Limit::counts_tokens)
     }
 
+    /// Whether no limit of tokens would be more than half full with this request, even if each byte of its prompt were a token: then
+    /// nothing depends on how many it has, and it is not counted before it has ended.
+    fn is_ample(&self, live: &Live, bytes: u64, output_max: u64) -> bool {
+        let (limits, now) = (&live.fleet.snapshot.usage_limits.list, now_of(clock::now()));
+        self.holding.iter().all(|(index, chain)| {
+            let (Some(limit), Some(chain)) = (limits.get(*index), chain) else { return true };
+            let most = limit.weights.of_estimate(bytes, output_max);
+            limit.ceilings.prompt_tokens.is_none_or(|max| bytes <= max)
+                && limit.rules.iter().filter(|rule| rule.measure.is_tokens()).all(|rule| {
+                    let ample = |standing: Standing| standing.remaining.saturating_sub(most) >= standing.max / 2;
+                    live.fleet.limits.standing(*chain, rule, now).is_some_and(ample)
+                })
+        })
+    }
+
     fn new(holding: Vec<(usize, Option<ChainKey>)>, live: &Live) -> Self {
-        Self { holding, reserved: Reserved::new(Arc::clone(&live.fleet.limits)), prompt: 0, refusing: None }
+        Self {
+            holding,
+            reserved: Reserved::new(Arc::clone(&live.fleet.limits)),
+            prompt: 0,
+            counted: false,
+            refusing: None,
+        }
     }
 
     /// Takes what `amount` says of each rule, by the place of its limit among those that hold.

@@ -44,7 +44,7 @@ pub(super) fn settle(
     };
     let told =
         Told { ending, usage: consumed.usage.or(counted), counted: counted.is_some(), sent, received: received as u64 };
-    limits::settle(ctx, consumed, now);
+    limits::settle(ctx, consumed, counted.map(|usage| usage.prompt), now);
     count(gateway, ctx, &told, now);
     if gateway.access_log.enabled() {
         tell(gateway, session, ctx, &told, now);

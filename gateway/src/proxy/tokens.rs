@@ -22,12 +22,7 @@ pub(super) async fn estimate(live: &Live, routed: &Routed, body: &Bytes) -> Esti
     if routed.multipart {
         return Estimate { exact: true, ..Estimate::default() };
     }
-    let snapshot = &live.fleet.snapshot;
-    let backend = snapshot.pools.get(routed.pool).and_then(|pool| pool.backends.first());
-    let rules = Rules {
-        encoding: Encoding::of(model(backend, routed.deployment.as_deref())),
-        output_default: snapshot.usage.output_default,
-    };
+    let rules = rules(live, routed);
     if body.len() <= INLINE_MAX {
         return estimate::estimate(routed.operation, &routed.facts, body, &rules);
     }
@@ -38,6 +33,21 @@ pub(super) async fn estimate(live: &Live, routed: &Routed, body: &Bytes) -> Esti
         let output_max = routed.facts.max_tokens.unwrap_or(rules.output_default);
         Estimate { prompt: by_length(body.len()), output_max, exact: false }
     })
+}
+
+/// The same by the length of its body, which costs next to nothing; `None` where only counting will do.
+pub(super) fn rough(live: &Live, routed: &Routed, body: &Bytes) -> Option<Estimate> {
+    let small = !routed.multipart && body.len() <= INLINE_MAX;
+    small.then(|| estimate::rough(routed.operation, &routed.facts, body, &rules(live, routed))).flatten()
+}
+
+fn rules(live: &Live, routed: &Routed) -> Rules {
+    let snapshot = &live.fleet.snapshot;
+    let backend = snapshot.pools.get(routed.pool).and_then(|pool| pool.backends.first());
+    Rules {
+        encoding: Encoding::of(model(backend, routed.deployment.as_deref())),
+        output_default: snapshot.usage.output_default,
+    }
 }
 
 /// What the model of a backend is known by; where the file does not say it, the client's word.
@@ -159,17 +169,17 @@ pub(super) fn cost(ctx: &RequestContext, usage: Usage) -> Option<Cost<'_>> {
     Some(Cost { price, currency: &prices.currency, region: &backend.region, billionths: price.cost(usage) })
 }
 
-/// What is charged where the backend did not tell: the prompt as it was estimated, or is now, and what was produced.
+/// What is charged where the backend did not tell: the prompt as it was counted, or is now, and what was produced.
 pub(super) fn counted(ctx: &RequestContext, consumed: Consumed) -> Option<Usage> {
     let admission = ctx.admission.as_ref()?;
     let paid = generates(ctx) || admission.operation == Operation::Embeddings;
     if consumed.usage.is_some() || !consumed.relayed || !paid || !ctx.arrival.live.fleet.snapshot.usage.counted {
         return None;
     }
-    let prompt = match ctx.limited.as_ref().map_or(0, |limited| limited.prompt) {
-        estimated if estimated > 0 => estimated,
-        _ if admission.body.len() > INLINE_MAX => by_length(admission.body.len()),
-        _ => {
+    let prompt = match ctx.limited.as_ref().filter(|limited| limited.counted) {
+        Some(limited) => limited.prompt,
+        None if admission.body.len() > INLINE_MAX => by_length(admission.body.len()),
+        None => {
             let rules = Rules { encoding: Encoding::of(model_served(ctx, None)), output_default: 0 };
             estimate::estimate(admission.operation, &admission.facts, &admission.body, &rules).prompt
         }

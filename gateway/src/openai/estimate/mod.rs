@@ -11,6 +11,7 @@ pub use encoding::Encoding;
 
 use super::facts::Facts;
 use super::operation::Operation;
+use memchr::memmem;
 use prompt::Counter;
 
 /// Bodies above this many bytes are not estimated on the async threads: a count of this size takes about a millisecond.
@@ -54,9 +55,30 @@ pub struct Rules {
 /// does not belong on an async thread.
 #[must_use]
 pub fn estimate(operation: Operation, facts: &Facts, body: &[u8], rules: &Rules) -> Estimate {
-    let generates = match operation {
-        Operation::ChatCompletions | Operation::Completions | Operation::Responses => true,
-        Operation::Embeddings => false,
+    if !is_counted(operation) {
+        return Estimate { exact: true, ..Estimate::default() };
+    }
+    let (prompt, exact) = prompt::count(body, Counter::new(rules.encoding, EXACT_MAX));
+    // What is stored at the backend is part of the prompt, and nobody here knows it.
+    Estimate { prompt, output_max: output_max(operation, facts, rules), exact: exact && facts.bound.is_none() }
+}
+
+/// Estimates the prompt by the length of the body alone; `None` where that may be far too little: images count by their size, and
+/// what is stored at the backend by its own. No token is shorter than a byte, so that a prompt never has more than `body.len()`.
+#[must_use]
+pub fn rough(operation: Operation, facts: &Facts, body: &[u8], rules: &Rules) -> Option<Estimate> {
+    let known = is_counted(operation) && facts.bound.is_none() && memmem::find(body, b"image").is_none();
+    known.then(|| Estimate {
+        prompt: by_length(body.len()),
+        output_max: output_max(operation, facts, rules),
+        exact: false,
+    })
+}
+
+/// Tokens are told, and limited, of these.
+const fn is_counted(operation: Operation) -> bool {
+    match operation {
+        Operation::ChatCompletions | Operation::Completions | Operation::Responses | Operation::Embeddings => true,
         Operation::ImagesGenerations
         | Operation::ImagesEdits
         | Operation::AudioTranscriptions
@@ -64,13 +86,16 @@ pub fn estimate(operation: Operation, facts: &Facts, body: &[u8], rules: &Rules)
         | Operation::AudioSpeech
         | Operation::Models
         | Operation::Realtime
-        | Operation::Other => return Estimate { exact: true, ..Estimate::default() },
-    };
-    let (prompt, exact) = prompt::count(body, Counter::new(rules.encoding, EXACT_MAX));
+        | Operation::Other => false,
+    }
+}
+
+fn output_max(operation: Operation, facts: &Facts, rules: &Rules) -> u64 {
+    if operation == Operation::Embeddings {
+        return 0;
+    }
     let ceiling = facts.max_tokens.unwrap_or(rules.output_default);
-    let output_max = if generates { ceiling.saturating_mul(facts.n.unwrap_or(1).max(1)).min(OUTPUT_MAX) } else { 0 };
-    // What is stored at the backend is part of the prompt, and nobody here knows it.
-    Estimate { prompt, output_max, exact: exact && facts.bound.is_none() }
+    ceiling.saturating_mul(facts.n.unwrap_or(1).max(1)).min(OUTPUT_MAX)
 }
 
 /// Tokens of so many bytes that are not counted.

@@ -108,8 +108,36 @@ fn what_is_too_long_or_too_deep_is_estimated_by_its_length() {
     assert_eq!(by_length(7), 2);
 }
 
+#[test]
+fn what_may_have_more_tokens_than_bytes_is_never_taken_roughly() {
+    let rough = |operation, body: &str| {
+        let facts = facts::from_json(body.as_bytes(), false).unwrap();
+        super::rough(operation, &facts, body.as_bytes(), &RULES)
+    };
+    let chat = r#"{"messages":[{"role":"user","content":"hi"}],"max_tokens":7,"n":2}"#;
+    let estimate = Estimate { prompt: by_length(chat.len()), output_max: 14, exact: false };
+    assert_eq!(rough(Operation::ChatCompletions, chat), Some(estimate));
+    assert_eq!(rough(Operation::Embeddings, r#"{"input":"hi","max_tokens":7}"#).unwrap().output_max, 0);
+    for (operation, body) in [
+        (Operation::ChatCompletions, r#"{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#),
+        (Operation::Responses, r#"{"input":[{"type":"input_image"}]}"#),
+        (Operation::Responses, r#"{"input":"hi","previous_response_id":"resp_1"}"#),
+        (Operation::AudioSpeech, r#"{"input":"hi"}"#),
+    ] {
+        assert_eq!(rough(operation, body), None, "{body}");
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
+    /// What the rough estimate is bounded by.
+    #[test]
+    fn a_prompt_has_no_more_tokens_than_its_body_has_bytes(texts in prop::collection::vec("\\PC{0,40}", 1..4)) {
+        let messages: Vec<_> = texts.iter().map(|text| serde_json::json!({ "role": "user", "content": text })).collect();
+        let body = serde_json::json!({ "messages": messages }).to_string();
+        prop_assert!(of(Operation::ChatCompletions, &body).prompt <= body.len() as u64, "{}", body);
+    }
+
     #[test]
     fn no_bytes_panic(body in prop::collection::vec(any::<u8>(), 0..300)) {
         let facts = Facts::default();
