@@ -110,21 +110,21 @@ fn what_is_too_long_or_too_deep_is_estimated_by_its_length() {
 
 #[test]
 fn what_may_have_more_tokens_than_bytes_is_never_taken_roughly() {
-    let rough = |operation, body: &str| {
+    let told = |operation, body: &str| {
         let facts = facts::from_json(body.as_bytes(), false).unwrap();
-        super::rough(operation, &facts, body.as_bytes(), &RULES)
+        rough(operation, &facts, body.as_bytes(), &RULES)
     };
     let chat = r#"{"messages":[{"role":"user","content":"hi"}],"max_tokens":7,"n":2}"#;
     let estimate = Estimate { prompt: by_length(chat.len()), output_max: 14, exact: false };
-    assert_eq!(rough(Operation::ChatCompletions, chat), Some(estimate));
-    assert_eq!(rough(Operation::Embeddings, r#"{"input":"hi","max_tokens":7}"#).unwrap().output_max, 0);
+    assert_eq!(told(Operation::ChatCompletions, chat), Some(estimate));
+    assert_eq!(told(Operation::Embeddings, r#"{"input":"hi","max_tokens":7}"#).unwrap().output_max, 0);
     for (operation, body) in [
         (Operation::ChatCompletions, r#"{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#),
         (Operation::Responses, r#"{"input":[{"type":"input_image"}]}"#),
         (Operation::Responses, r#"{"input":"hi","previous_response_id":"resp_1"}"#),
         (Operation::AudioSpeech, r#"{"input":"hi"}"#),
     ] {
-        assert_eq!(rough(operation, body), None, "{body}");
+        assert_eq!(told(operation, body), None, "{body}");
     }
 }
 
