@@ -132,7 +132,7 @@ async fn scripted(media: &str, chunks: &[&str]) -> Wire {
 }
 
 const EVENTS: &str = "text/event-stream";
-const WHOLE: &str = "data: {\"choices\":[],\"id\":\"1\"}\n\n";
+const WHOLE: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"x\"}}],\"id\":\"1\"}\n\n";
 
 fn at(wire: &Wire) -> Setup {
     Setup::new().backend_at("a", "swedencentral", &wire.url(), "")

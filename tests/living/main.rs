@@ -16,6 +16,7 @@ mod common;
 mod breaks;
 mod counting;
 mod drain;
+mod gate;
 mod leaving;
 mod observability;
 mod reload;

@@ -203,40 +203,9 @@ async fn absent_or_absurd_usage_is_no_usage() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_error_as_the_first_event_is_answered_by_the_next_region() {
-    for proto in Proto::PLAIN {
-        for preset in ["no_capacity", "server_error"] {
-            let (a, b) = regions().await;
-            let gateway = ladder(&a, &b).start().await;
-            let outcome = if preset == "no_capacity" { "rate_limited" } else { "server_error" };
-            a.fault(FaultRule::new(FaultKind::ErrorInStream { after_chunks: 0, preset: preset.to_owned() }));
-            let opened = gateway.client(proto).open(&stream(5, ms(5))).await;
-            let trail = format!("{A}={outcome}, {B}=served");
-            assert_eq!((opened.header("x-served-by"), opened.header("x-tidegate-attempts")), (B, trail.as_str()));
-            let (events, end) = opened.events().rest().await;
-            is_whole(&events, 5);
-            assert_eq!(end, End::Whole);
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_error_as_the_first_event_of_the_last_region_is_relayed_as_received() {
-    let a = Sim::start("swedencentral").await;
-    let gateway = single(&a).start().await;
-    a.fault(FaultRule::new(FaultKind::ErrorInStream { after_chunks: 0, preset: "server_error".to_owned() }));
-    for proto in Proto::PLAIN {
-        let (events, end) = gateway.client(proto).open(&stream(5, ms(5))).await.events().rest().await;
-        assert_eq!((events.len(), end), (1, End::Whole));
-        assert!(events[0].data.contains("Sorry about that!"), "{events:?}");
-    }
-    until_idle(&gateway).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_in_the_middle_is_relayed_as_the_backend_sent_it() {
     let (a, b) = regions().await;
-    let gateway = ladder(&a, &b).start().await;
+    let gateway = ladder(&a, &b).pool("ejection: { failures: 0, advised_default: 100ms, jitter: 0% }").start().await;
     a.fault(FaultRule::new(FaultKind::ErrorInStream { after_chunks: 6, preset: "no_capacity".to_owned() }));
     for proto in Proto::PLAIN {
         let ask = stream(20, ms(2));
@@ -248,7 +217,10 @@ async fn an_error_in_the_middle_is_relayed_as_the_backend_sent_it() {
         assert_eq!(last.json()["error"]["code"], "no_capacity", "{events:?}");
         assert_eq!(events.iter().filter(|event| event.is_error()).count(), 1, "ours is not added to theirs");
         assert_eq!(end, End::Whole);
-        gateway.record(&ask.id).await;
+        let record = gateway.record(&ask.id).await;
+        assert_eq!(record["ending"], "stream_failed", "{record}");
+        assert_eq!(record["attempts"][0]["outcome"], "stream_throttled", "the backend rests: {record}");
+        gateway.until_eligible("a", true).await;
     }
     assert_eq!(b.requests(), 0);
 }

@@ -169,6 +169,12 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(120);
 pub(super) const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(120);
 /// A stream's header comes with its first token.
 pub(super) const STREAM_FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
+/// The Responses API sends four events before its first delta, and a keep-alive now and then.
+pub(super) const GATE_EVENTS: u32 = 16;
+/// `response.created` repeats the request's instructions and tools, and so does `response.in_progress`.
+pub(super) const GATE_BYTES: u64 = 128 * 1024;
+/// Errors of capacity come within seconds; a model that thinks for longer has been given its capacity.
+pub(super) const GATE_TIME: Duration = Duration::from_secs(5);
 /// A dead pool sees at most 1.2 times the client's requests (in percent: 20 more).
 pub(super) const BUDGET_PERCENT: f64 = 20.0;
 /// Failovers per second that a quiet pool may always make.

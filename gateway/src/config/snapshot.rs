@@ -199,8 +199,21 @@ pub struct Pool {
     pub probe: Option<Probe>,
     /// Connection-level limits of an attempt.
     pub timeouts: Timeouts,
+    /// What a stream must show before it is relayed; none where it is relayed as it comes.
+    pub gate: Option<Gate>,
     /// Its backends, 1 to 64, in the order of the file.
     pub backends: Vec<Backend>,
+}
+
+/// A stream is held until its first delta, or until one of these is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gate {
+    /// Start-up events.
+    pub events: u32,
+    /// Bytes of the body.
+    pub bytes: usize,
+    /// Time from its header.
+    pub time: Duration,
 }
 
 /// Connection-level limits of an attempt.

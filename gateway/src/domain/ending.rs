@@ -23,6 +23,8 @@ pub enum Ending {
     TimedOut,
     /// A relayed response broke off and was ended honestly.
     BrokenLate,
+    /// A relayed stream ended with the backend's own error event.
+    StreamFailed,
     /// The client left before the end.
     ClientGone,
     /// We failed.
@@ -31,7 +33,7 @@ pub enum Ending {
 
 impl Ending {
     /// Every ending, for tables and tests.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Served,
         Self::ClientError,
         Self::RateLimited,
@@ -42,6 +44,7 @@ impl Ending {
         Self::Unreachable,
         Self::TimedOut,
         Self::BrokenLate,
+        Self::StreamFailed,
         Self::ClientGone,
         Self::Faulted,
     ];
@@ -60,6 +63,7 @@ impl Ending {
             Self::Unreachable => "unreachable",
             Self::TimedOut => "timed_out",
             Self::BrokenLate => "broken_late",
+            Self::StreamFailed => "stream_failed",
             Self::ClientGone => "client_gone",
             Self::Faulted => "faulted",
         }

@@ -25,11 +25,17 @@ pub enum Outcome {
     BrokenLate,
     /// The client left.
     ClientGone,
+    /// A 200 stream told an error that would have been a 429.
+    StreamThrottled,
+    /// A 200 stream told an error that would have been a 5xx.
+    StreamFailed,
+    /// A 200 stream ended or broke off before anything of it was relayed.
+    StreamBroken,
 }
 
 impl Outcome {
     /// Every outcome, for tables and tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Served,
         Self::ClientError,
         Self::RateLimited,
@@ -41,6 +47,9 @@ impl Outcome {
         Self::DeploymentMissing,
         Self::BrokenLate,
         Self::ClientGone,
+        Self::StreamThrottled,
+        Self::StreamFailed,
+        Self::StreamBroken,
     ];
 
     /// Label in metrics, access log and the attempts trail: a closed set.
@@ -58,13 +67,31 @@ impl Outcome {
             Self::DeploymentMissing => "deployment_missing",
             Self::BrokenLate => "broken_late",
             Self::ClientGone => "client_gone",
+            Self::StreamThrottled => "stream_throttled",
+            Self::StreamFailed => "stream_failed",
+            Self::StreamBroken => "stream_broken",
         }
     }
 
     /// Counts toward failure ejection (429, client faults and the client's leaving do not).
     #[must_use]
     pub const fn is_failure(self) -> bool {
-        matches!(self, Self::ServerError | Self::ConnectFailed | Self::TimedOut | Self::BrokenEarly | Self::BrokenLate)
+        matches!(
+            self,
+            Self::ServerError
+                | Self::ConnectFailed
+                | Self::TimedOut
+                | Self::BrokenEarly
+                | Self::BrokenLate
+                | Self::StreamFailed
+                | Self::StreamBroken
+        )
+    }
+
+    /// The backend is at its limit: it rests as advised.
+    #[must_use]
+    pub const fn is_throttled(self) -> bool {
+        matches!(self, Self::RateLimited | Self::StreamThrottled)
     }
 
     /// Proves that the backend works: a success for the failure counters and a half-open trial.

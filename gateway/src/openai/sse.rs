@@ -8,13 +8,17 @@ use bytes::Bytes;
 use memchr::memchr2;
 
 use crate::domain::Usage;
+use along::Along;
 
+mod along;
 mod error;
+mod opening;
 mod produced;
 mod strip;
 mod usage;
 
 pub use error::{StreamError, StreamErrorKind};
+pub use opening::Opening;
 pub use produced::Produced;
 pub use strip::Stripper;
 pub use usage::BodyScanner;
@@ -43,8 +47,7 @@ const TERMINAL: [&[u8]; 8] = [
 #[derive(Debug)]
 pub struct Scanner {
     usage: UsageFinder,
-    /// Counts what is produced, where that is wanted.
-    produced: Option<Box<Produced>>,
+    along: Along,
     /// A partial line, or the head of an oversize one.
     line: Vec<u8>,
     oversize: bool,
@@ -81,7 +84,7 @@ impl Scanner {
     pub fn new() -> Self {
         Self {
             usage: UsageFinder::new(),
-            produced: None,
+            along: Along::Nobody,
             line: Vec::new(),
             oversize: false,
             after_return: false,
@@ -98,7 +101,13 @@ impl Scanner {
     /// The same, which also counts what is produced.
     #[must_use]
     pub fn counting(produced: Option<Produced>) -> Self {
-        Self { produced: produced.map(Box::new), ..Self::new() }
+        Self { along: Along::counting(produced), ..Self::new() }
+    }
+
+    /// The same, for the beginning of a stream: says what it is after at most `events_max` events.
+    #[must_use]
+    pub fn opening(events_max: u32) -> Self {
+        Self { along: Along::watching(events_max), ..Self::new() }
     }
 
     /// Reads the next bytes of the stream.
@@ -168,7 +177,13 @@ impl Scanner {
     /// Completion tokens counted so far, where they are counted.
     #[must_use]
     pub fn produced(&self) -> Option<u64> {
-        self.produced.as_ref().map(|produced| produced.tokens())
+        self.along.produced()
+    }
+
+    /// What the beginning of the stream has told, where it is watched.
+    #[must_use]
+    pub const fn opened(&self) -> Opening {
+        self.along.opened()
     }
 
     /// The first error seen in the stream.
@@ -210,9 +225,7 @@ impl Scanner {
 
     fn feed_oversize(&mut self, data: &[u8]) {
         self.usage.feed(data);
-        if let Some(produced) = &mut self.produced {
-            produced.unread(data.len());
-        }
+        self.along.unread(data.len());
     }
 
     fn end_line(&mut self) {
@@ -252,12 +265,10 @@ impl Scanner {
         self.has_data = true;
         if value.trim_ascii() == b"[DONE]" {
             self.done = true;
+            self.along.end(None);
             return;
         }
         self.usage.feed(value);
-        if let Some(produced) = &mut self.produced {
-            produced.event(value);
-        }
         if self.name == EventName::Terminal || json_type(value).is_some_and(|name| TERMINAL.contains(&name)) {
             self.done = true;
         }
@@ -268,6 +279,7 @@ impl Scanner {
                 self.error = StreamError::find(value);
             }
         }
+        self.along.event(value, self.error);
     }
 
     /// A line over 64 KiB has ended; `head` is its beginning, its usage is known already.
@@ -281,6 +293,7 @@ impl Scanner {
                 if self.error.is_none() && (self.name == EventName::Error || name == b"error") {
                     self.error = Some(StreamError { kind: StreamErrorKind::ServerError });
                 }
+                self.along.oversize(value, self.error);
             }
             Field::Event(_) | Field::Other => self.in_event = true,
             Field::Comment => {}
@@ -292,6 +305,7 @@ impl Scanner {
             self.events = self.events.saturating_add(1);
         } else if self.name == EventName::Error && self.error.is_none() {
             self.error = Some(StreamError { kind: StreamErrorKind::ServerError });
+            self.along.end(self.error);
         }
         self.in_event = false;
         self.has_data = false;

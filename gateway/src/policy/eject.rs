@@ -244,7 +244,7 @@ impl Machine {
         }
         let mut chance = Chance::new(draw);
         match report.outcome {
-            Outcome::RateLimited => self.throttle(report.advice, params, now, &mut chance),
+            outcome if outcome.is_throttled() => self.throttle(report.advice, params, now, &mut chance),
             outcome if outcome.is_misconfiguration() => {
                 self.set_aside(Reason::Misconfigured, params.misconfigured, params, now, &mut chance);
             }

@@ -64,6 +64,8 @@ pub enum Refusal {
     DeadlinePassed,
     /// 502: the backend refuses our credential or deployment.
     BackendMisconfigured,
+    /// 503: the stream was an error; its 200 is not the client's.
+    Failing,
 }
 
 /// The failover rule.
@@ -80,6 +82,9 @@ pub enum Refusal {
 /// | `TimedOut` before the header | next attempt if `replayable` | 504 |
 /// | `BrokenEarly` | next attempt if `replayable` | 502 |
 /// | `BackendDenied`, `DeploymentMissing` | next attempt | 502, never the backend's own text |
+/// | `StreamThrottled` | next attempt | 429 with the soonest return |
+/// | `StreamFailed` | next attempt | 503 |
+/// | `StreamBroken` before its first delta | next attempt if `replayable` | 502 |
 /// | `BrokenLate` | never | end the stream |
 /// | `ClientGone` | never | settle |
 ///
@@ -94,15 +99,27 @@ pub const fn next(outcome: Outcome, situation: &Situation) -> Next {
     match outcome {
         Outcome::ClientGone => Next::Settle,
         Outcome::BrokenLate => Next::EndStream,
-        Outcome::ConnectFailed | Outcome::TimedOut | Outcome::BrokenEarly if situation.relayed => Next::EndStream,
+        Outcome::ConnectFailed
+        | Outcome::TimedOut
+        | Outcome::BrokenEarly
+        | Outcome::StreamThrottled
+        | Outcome::StreamFailed
+        | Outcome::StreamBroken
+            if situation.relayed =>
+        {
+            Next::EndStream
+        }
         Outcome::Served | Outcome::ClientError => Next::Relay,
         Outcome::RateLimited | Outcome::ServerError | Outcome::BackendDenied | Outcome::DeploymentMissing if repeat => {
             Next::NextAttempt
         }
-        Outcome::ConnectFailed if repeat => Next::NextAttempt,
-        Outcome::TimedOut | Outcome::BrokenEarly if repeat && situation.replayable => Next::NextAttempt,
+        Outcome::ConnectFailed | Outcome::StreamThrottled | Outcome::StreamFailed if repeat => Next::NextAttempt,
+        Outcome::TimedOut | Outcome::BrokenEarly | Outcome::StreamBroken if repeat && situation.replayable => {
+            Next::NextAttempt
+        }
         Outcome::RateLimited | Outcome::ServerError => Next::Relay,
-        Outcome::ConnectFailed | Outcome::BrokenEarly => Next::Refuse(Refusal::Unreachable),
+        Outcome::StreamThrottled | Outcome::StreamFailed => Next::Refuse(Refusal::Failing),
+        Outcome::ConnectFailed | Outcome::BrokenEarly | Outcome::StreamBroken => Next::Refuse(Refusal::Unreachable),
         Outcome::TimedOut => Next::Refuse(Refusal::DeadlinePassed),
         Outcome::BackendDenied | Outcome::DeploymentMissing => Next::Refuse(Refusal::BackendMisconfigured),
     }
@@ -131,7 +148,7 @@ mod tests {
     };
 
     /// Outcome, with repeat, without.
-    const TABLE: [(Outcome, Next, Next); 11] = [
+    const TABLE: [(Outcome, Next, Next); 14] = [
         (Outcome::Served, Relay, Relay),
         (Outcome::ClientError, Relay, Relay),
         (Outcome::RateLimited, NextAttempt, Relay),
@@ -143,6 +160,9 @@ mod tests {
         (Outcome::DeploymentMissing, NextAttempt, Refuse(Refusal::BackendMisconfigured)),
         (Outcome::BrokenLate, EndStream, EndStream),
         (Outcome::ClientGone, Settle, Settle),
+        (Outcome::StreamThrottled, NextAttempt, Refuse(Refusal::Failing)),
+        (Outcome::StreamFailed, NextAttempt, Refuse(Refusal::Failing)),
+        (Outcome::StreamBroken, NextAttempt, Refuse(Refusal::Unreachable)),
     ];
 
     #[test]

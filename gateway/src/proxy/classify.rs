@@ -4,10 +4,11 @@
 
 use super::context::{Current, RequestContext, Step, Verdict};
 use super::deadline::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT};
-use super::hold::{DEPLOYMENT_MISSING, STREAM_FAILED, STREAM_THROTTLED};
+use super::hold::{self, DEPLOYMENT_MISSING, STREAM_BROKEN, STREAM_FAILED, STREAM_THROTTLED};
 use super::select::RETRY_AFTER;
 use crate::domain::{Fault, Moment, Outcome};
 use crate::openai::operation::Operation;
+use crate::openai::sse::StreamErrorKind;
 use crate::openai::throttle;
 use crate::policy::eject::{Standing, Transition};
 use crate::policy::failover::{self, Next, Refusal, Situation};
@@ -52,7 +53,12 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
         }
     }
     if outcome.is_success() {
-        accept(ctx, now);
+        let current = ctx.attempts.current.as_mut();
+        if let Some(current) = current.filter(|current| current.gated && hold::is_stream(header)) {
+            current.advice = throttle::retry_after(&header.headers, clock::unix_ms() / 1000).map(|a| a.wait);
+        } else {
+            accept(ctx, now);
+        }
         return Verb::Relay;
     }
     let advice = match outcome {
@@ -63,9 +69,17 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
     decide(ctx, outcome, now)
 }
 
-/// A success is told at its header: a trial need not wait for the end of a long answer.
+/// A stream is a success from its beginning on, not from its header.
+pub(super) fn begun(ctx: &mut RequestContext) {
+    if ctx.admission.as_ref().is_some_and(|admission| admission.desk.is_open()) {
+        accept(ctx, clock::now());
+    }
+}
+
+/// A success is told as soon as it is known: a trial need not wait for the end of a long answer.
 fn accept(ctx: &mut RequestContext, now: Moment) {
     let Some(current) = ctx.attempts.current.as_mut() else { return };
+    current.gated = false;
     if let Some(transition) = current.ticket.accept(now, fastrand::u64(..)) {
         tell(current.ticket.state(), &transition, now);
     }
@@ -73,7 +87,7 @@ fn accept(ctx: &mut RequestContext, now: Moment) {
 
 /// Classifies an attempt that ended without a (usable) response header.
 pub(super) fn failed(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
-    finish(ctx, outcome, None, now);
+    finish(ctx, outcome, advised(ctx, outcome), now);
     match decide(ctx, outcome, now) {
         Verb::Relay => {
             // The answer was held back for another attempt, and now there is none.
@@ -81,6 +95,21 @@ pub(super) fn failed(ctx: &mut RequestContext, outcome: Outcome, now: Moment) ->
             Verb::Refuse
         }
         verb => verb,
+    }
+}
+
+/// What a stream that turned out to be a 429 advises.
+pub(super) fn advised(ctx: &RequestContext, outcome: Outcome) -> Option<Duration> {
+    ctx.attempts.current.as_ref().filter(|_| outcome.is_throttled()).and_then(|current| current.advice)
+}
+
+/// The outcome of a stream that was relayed, by the error event that it ended with. What the client caused is no outcome of
+/// the backend's.
+pub(super) fn by_event(kind: StreamErrorKind) -> Option<Outcome> {
+    match kind {
+        StreamErrorKind::TooManyRequests => Some(Outcome::StreamThrottled),
+        StreamErrorKind::ServerError => Some(Outcome::StreamFailed),
+        StreamErrorKind::Forbidden | StreamErrorKind::UserError => None,
     }
 }
 
@@ -102,10 +131,13 @@ pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
         return Outcome::DeploymentMissing;
     }
     if *kind == STREAM_THROTTLED {
-        return Outcome::RateLimited;
+        return Outcome::StreamThrottled;
     }
     if *kind == STREAM_FAILED {
-        return Outcome::ServerError;
+        return Outcome::StreamFailed;
+    }
+    if *kind == STREAM_BROKEN {
+        return Outcome::StreamBroken;
     }
     if *kind == IDLE_TIMEOUT || *kind == TOTAL_TIMEOUT {
         return if relayed { Outcome::BrokenLate } else { Outcome::TimedOut };
@@ -212,13 +244,14 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
 fn fault(ctx: &RequestContext, refusal: Refusal, now: Moment) -> Fault {
     let soonest = pool_state(ctx).and_then(|p| p.soonest(now)).map(|at| now.until(at));
     if let Some(retry_after) = soonest
-        && ctx.attempts.trail.iter().any(|step| step.outcome == Outcome::RateLimited)
+        && ctx.attempts.trail.iter().any(|step| step.outcome.is_throttled())
     {
         return Fault::AllThrottled { retry_after };
     }
     match refusal {
         Refusal::DeadlinePassed => Fault::DeadlinePassed,
         Refusal::BackendMisconfigured => Fault::BackendMisconfigured,
+        Refusal::Failing => Fault::NoBackend { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) },
         Refusal::Unreachable => Fault::Unreachable { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) },
     }
 }
@@ -255,8 +288,9 @@ mod tests {
         };
         for (kind, source, relayed, outcome) in [
             (DEPLOYMENT_MISSING, ErrorSource::Upstream, false, Outcome::DeploymentMissing),
-            (STREAM_THROTTLED, ErrorSource::Upstream, false, Outcome::RateLimited),
-            (STREAM_FAILED, ErrorSource::Upstream, false, Outcome::ServerError),
+            (STREAM_THROTTLED, ErrorSource::Upstream, false, Outcome::StreamThrottled),
+            (STREAM_FAILED, ErrorSource::Upstream, false, Outcome::StreamFailed),
+            (STREAM_BROKEN, ErrorSource::Upstream, false, Outcome::StreamBroken),
             (FIRST_BYTE_TIMEOUT, ErrorSource::Downstream, false, Outcome::TimedOut),
             (IDLE_TIMEOUT, ErrorSource::Downstream, true, Outcome::BrokenLate),
             (TOTAL_TIMEOUT, ErrorSource::Upstream, true, Outcome::BrokenLate),

@@ -160,6 +160,10 @@ pub(super) struct Current {
     pub(super) status: u16,
     /// Its stream was asked for a usage that the client did not ask for.
     pub(super) asked_usage: bool,
+    /// Its answer is held until it begins; only then is it a success.
+    pub(super) gated: bool,
+    /// How long to stay away, should it turn out to be a 429.
+    pub(super) advice: Option<Duration>,
     /// A stale keep-alive connection was already replaced once.
     pub(super) fresh: bool,
 }

@@ -16,6 +16,14 @@ pub(super) const TOTAL_TIMEOUT: ErrorType = ErrorType::Custom("total_timeout");
 /// Pingora's coarse timer (10 ms): registering it wakes no other thread, as a timer of tokio's would.
 type Timer = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 
+/// What has passed.
+pub(super) enum Passed {
+    /// The time of what is held; asked for once.
+    Hold,
+    /// A deadline: the attempt is over.
+    Deadline(Box<Error>),
+}
+
 /// The deadlines of one attempt, on one lazily re-armed timer.
 #[derive(Default)]
 pub(super) struct Clock {
@@ -24,6 +32,8 @@ pub(super) struct Clock {
     first_byte: Duration,
     idle: Duration,
     total: Option<Instant>,
+    /// When what is held is let go.
+    pub(super) hold: Option<Instant>,
     /// When bytes last came.
     pub(super) progress: Option<Instant>,
     /// When the timer fires, and the timer.
@@ -36,7 +46,15 @@ impl Clock {
         Self { first_byte, idle, total, ..Self::default() }
     }
 
-    /// The next deadline and the error that its passing is.
+    /// The next deadline and the error that its passing is; none for what is held.
+    fn next(&self) -> Option<(Instant, Option<ErrorType>)> {
+        let (at, kind) = self.deadline()?;
+        match self.hold {
+            Some(hold) if hold < at => Some((hold, None)),
+            _ => Some((at, Some(kind))),
+        }
+    }
+
     fn deadline(&self) -> Option<(Instant, ErrorType)> {
         let (at, kind) = match (self.progress, self.started) {
             (Some(progress), _) => (progress + self.idle, IDLE_TIMEOUT),
@@ -52,7 +70,16 @@ impl Clock {
     /// Waits until a deadline has really passed.
     pub(super) async fn expired(&mut self) -> Box<Error> {
         loop {
-            let Some((at, kind)) = self.deadline() else { return std::future::pending().await };
+            if let Passed::Deadline(error) = self.passed().await {
+                return error;
+            }
+        }
+    }
+
+    /// The same, or until what is held is to be let go.
+    pub(super) async fn passed(&mut self) -> Passed {
+        loop {
+            let Some((at, kind)) = self.next() else { return std::future::pending().await };
             // A timer that runs, and not too long, needs no look at the clock: an answer's every chunk comes by here.
             if let Some((_, timer)) = self.timer.as_mut().filter(|(fires, _)| *fires <= at) {
                 timer.as_mut().await;
@@ -61,9 +88,13 @@ impl Clock {
             }
             let now = now();
             if now >= at {
+                let Some(kind) = kind else {
+                    self.hold = None;
+                    return Passed::Hold;
+                };
                 let mut error = Error::new(kind);
                 error.as_up();
-                return error;
+                return Passed::Deadline(error);
             }
             self.timer = Some((at, Box::pin(fast_sleep(at - now))));
         }

@@ -62,15 +62,17 @@ pub(super) fn forward(
         return Ok(());
     };
     let total = pool.timeouts.total.saturating_sub(now.since(ctx.arrival.at));
+    let watch = watch(admission, backend, pool);
     admission.desk.place(Order {
         body,
         first_byte: first_byte_timeout(pool, admission, now),
         idle: pool.timeouts.idle,
         total: deadline::now().checked_add(total),
-        watch: watch(ctx, admission, backend, now),
+        watch,
     });
     if let Some(current) = ctx.attempts.current.as_mut() {
         current.asked_usage = asked_usage;
+        current.gated = watch.gate.is_some();
     }
     Ok(())
 }
@@ -86,16 +88,11 @@ fn tunnel_order(pool: &Pool, admission: &Admission, now: Moment) -> Order {
     }
 }
 
-/// Which answers are held: a 404 that may be about our own deployment name, and the first event of a stream as long as
-/// another backend could answer instead. The last answer is relayed as received.
-fn watch(ctx: &RequestContext, admission: &Admission, backend: &Backend, now: Moment) -> Watch {
+/// Which answers are held: a 404 that may be about our own deployment name, and a stream until its first delta.
+fn watch(admission: &Admission, backend: &Backend, pool: &Pool) -> Watch {
     let missing =
         backend.deployment.is_some() || admission.facts.model.is_some() || admission.operation.model_in_body();
-    let repeats = || {
-        let pool = ctx.arrival.live.fleet.pools.get(admission.pool);
-        ctx.attempts.count < admission.attempts_max && pool.is_some_and(|p| p.has_eligible(ctx.attempts.tried, now))
-    };
-    Watch { missing, stream: admission.facts.stream && repeats() }
+    Watch { missing, gate: pool.gate.filter(|_| admission.facts.stream) }
 }
 
 fn target(incoming: &RequestHeader, admission: &Admission, backend: &Backend) -> String {

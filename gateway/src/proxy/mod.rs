@@ -11,7 +11,7 @@
 //! | 7 | select | `upstream_peer`, once per attempt | the backend of this attempt |
 //! | 8 | forward | `upstream_request_filter` | this backend's request |
 //! | 9 | classify | `upstream_response_filter`, `fail_to_connect`, `error_while_proxy` | outcome → relay, next attempt, refuse |
-//! | 10 | relay | `response_filter`, `response_body_filter` | the answer, metered, never buffered |
+//! | 10 | relay | `response_filter`, `response_body_filter` | the answer, metered, held until it begins |
 //! | 11 | settle | `logging` | meters and the access log |
 //!
 //! `fail_to_proxy` is where `refuse` speaks, or where a stream that broke late is ended honestly.
@@ -342,6 +342,9 @@ impl ProxyHttp for Gateway {
         end_of_stream: bool,
         ctx: &mut Self::CTX,
     ) -> Result<Option<Duration>> {
+        if ctx.attempts.current.as_ref().is_some_and(|current| current.gated) {
+            classify::begun(ctx);
+        }
         relay::pass(ctx, body, end_of_stream);
         Ok(None)
     }

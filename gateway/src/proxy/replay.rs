@@ -5,9 +5,9 @@
 //! buffer is a fixed 64 KiB. It never decides a failover: it raises the errors of `deadline` and `hold`, and `classify` says
 //! what they mean.
 
-use super::deadline::{Clock, now};
+use super::deadline::{Clock, Passed, now};
 use super::hold::Hold;
-use super::wrapper::{Order, Role};
+use super::wrapper::{Desk, Order, Role};
 use crate::openai::rewrite::Segments;
 use bytes::{Bytes, BytesMut};
 use pingora::Result;
@@ -49,6 +49,34 @@ impl Replay {
         self.cursor = end;
         Some(step)
     }
+
+    /// The gate's time is up while the backend is silent. This future is dropped when the backend speaks: HTTP/1.1 goes on
+    /// where it was, and HTTP/2 sends the header only, which it does at once; the rest goes in front of what comes next.
+    async fn let_go(&mut self, inner: &mut ServerSession) -> Result<()> {
+        match inner {
+            ServerSession::H1(session) => {
+                self.hold.let_go(true).into_iter().for_each(|task| session.send_proxy_task(task));
+                session.write_proxy_tasks().await.map(drop)
+            }
+            other => match self.hold.let_go(false).pop() {
+                Some(HttpTask::Header(header, _)) => other.write_response_header(header).await,
+                _ => Ok(()),
+            },
+        }
+    }
+
+    /// What may be written now. Nothing more is held once the answer has begun.
+    async fn sift(&mut self, inner: &mut ServerSession, desk: &Desk, tasks: Vec<HttpTask>) -> Result<Vec<HttpTask>> {
+        if let (Hold::Late(_), ServerSession::H1(session)) = (&self.hold, inner) {
+            session.write_proxy_tasks().await?;
+        }
+        let tasks = self.hold.sift(tasks, now())?;
+        self.clock.hold = self.hold.until();
+        if matches!(self.hold, Hold::Off) {
+            desk.open();
+        }
+        Ok(tasks)
+    }
 }
 
 impl Role for Replay {
@@ -79,19 +107,25 @@ impl Role for Replay {
         if !no_body_expected && self.cursor < self.body.len() {
             return Ok(self.next_step());
         }
-        tokio::select! {
-            biased;
-            read = inner.read_body_or_idle(true) => read,
-            error = self.clock.expired() => Err(error),
+        loop {
+            let passed = tokio::select! {
+                biased;
+                read = inner.read_body_or_idle(true) => return read,
+                passed = self.clock.passed() => passed,
+            };
+            match passed {
+                Passed::Deadline(error) => return Err(error),
+                Passed::Hold => self.let_go(inner).await?,
+            }
         }
     }
 
-    async fn respond(&mut self, inner: &mut ServerSession, tasks: Vec<HttpTask>) -> Result<bool> {
+    async fn respond(&mut self, inner: &mut ServerSession, desk: &Desk, tasks: Vec<HttpTask>) -> Result<bool> {
         let answering = |t: &HttpTask| !matches!(t, HttpTask::Header(h, _) if h.status.is_informational());
         if tasks.iter().any(answering) {
             self.clock.progress = Some(now());
         }
-        let tasks = if matches!(self.hold, Hold::Off) { tasks } else { self.hold.sift(tasks, now())? };
+        let tasks = if matches!(self.hold, Hold::Off) { tasks } else { self.sift(inner, desk, tasks).await? };
         if tasks.is_empty() {
             return Ok(false);
         }

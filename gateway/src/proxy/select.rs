@@ -64,6 +64,8 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
         outcome: None,
         status: 0,
         asked_usage: false,
+        gated: false,
+        advice: None,
         fresh: false,
     });
     Ok(peer)

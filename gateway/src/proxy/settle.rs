@@ -4,7 +4,7 @@
 
 use super::Gateway;
 use super::classify;
-use super::context::{RequestContext, Screened, Step, Verdict};
+use super::context::{Meter, RequestContext, Screened, Step, Verdict};
 use super::limits;
 use super::live::LivePool;
 use super::relay;
@@ -14,6 +14,7 @@ use crate::config::snapshot::{Backend, Consumer};
 use crate::domain::{Denial, Ending, Fault, Moment, Outcome, Usage};
 use crate::openai::operation;
 use crate::openai::refusal::Refusal;
+use crate::openai::sse::StreamErrorKind;
 use crate::policy::screen::finding::Finding;
 use crate::policy::trace;
 use crate::telemetry::{AttemptRecord, Record, Timestamp, TokensRecord, WafRecord};
@@ -68,9 +69,17 @@ fn close_attempt(ctx: &mut RequestContext, error: Option<&Error>, now: Moment) {
     let Some(outcome) = ctx.attempts.current.as_ref().map(|c| c.outcome) else { return };
     let outcome = match error {
         Some(e) => classify::by_error(e, ctx.relay.is_some()),
-        None => outcome.unwrap_or(Outcome::ClientGone),
+        None => error_event(ctx).and_then(classify::by_event).or(outcome).unwrap_or(Outcome::ClientGone),
     };
-    classify::finish(ctx, outcome, None, now);
+    classify::finish(ctx, outcome, classify::advised(ctx, outcome), now);
+}
+
+/// The error event that a relayed stream has ended with.
+fn error_event(ctx: &RequestContext) -> Option<StreamErrorKind> {
+    match ctx.relay.as_ref().map(|relay| &relay.meter) {
+        Some(Meter::Events(scanner)) => scanner.error().map(|error| error.kind),
+        _ => None,
+    }
 }
 
 /// `told`: the client has got a header. Our own deadlines end an attempt as if the client had: after a verdict that it was
@@ -93,7 +102,11 @@ fn ending(ctx: &RequestContext, error: Option<&Error>, told: bool) -> Ending {
     match (last, &ctx.relay) {
         _ if client_gone => Ending::ClientGone,
         (Some(Outcome::BrokenLate), _) => Ending::BrokenLate,
-        (_, Some(relay)) => by_status(relay.status),
+        (Some(Outcome::StreamThrottled | Outcome::StreamFailed), _) => Ending::StreamFailed,
+        (_, Some(relay)) => match error_event(ctx) {
+            Some(_) => Ending::ClientError,
+            None => by_status(relay.status),
+        },
         (_, None) => Ending::ClientGone,
     }
 }

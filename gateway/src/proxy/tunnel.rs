@@ -7,7 +7,7 @@
 
 use super::closing::{Closing, Ending};
 use super::deadline::{Clock, now};
-use super::wrapper::{Order, Role};
+use super::wrapper::{Desk, Order, Role};
 use crate::openai::frames::{Frames, close_frame, masked_close_frame};
 use bytes::Bytes;
 use http::{StatusCode, header};
@@ -221,7 +221,7 @@ impl Role for Tunnel {
         }
     }
 
-    async fn respond(&mut self, inner: &mut ServerSession, tasks: Vec<HttpTask>) -> Result<bool> {
+    async fn respond(&mut self, inner: &mut ServerSession, _desk: &Desk, tasks: Vec<HttpTask>) -> Result<bool> {
         if !matches!(self.stage, Stage::Open) {
             return Ok(tasks.iter().any(HttpTask::is_end));
         }

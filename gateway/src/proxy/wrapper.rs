@@ -19,6 +19,7 @@ use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::{Digest, l4::socket::SocketAddr};
 use std::mem;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 type MessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync + 'static>;
@@ -42,12 +43,24 @@ pub(super) struct Order {
 pub(super) struct Desk {
     order: Mutex<Option<Order>>,
     inner: Mutex<Option<Box<ServerSession>>>,
+    open: AtomicBool,
 }
 
 impl Desk {
     /// Places the order of the attempt that is about to start.
     pub(super) fn place(&self, order: Order) {
+        self.open.store(false, Ordering::Relaxed);
         *self.order.lock() = Some(order);
+    }
+
+    /// Nothing is held back any more.
+    pub(super) fn open(&self) {
+        self.open.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is so.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
     }
 }
 
@@ -75,9 +88,13 @@ pub(super) trait Role: Send + Sync + Unpin + 'static {
         no_body_expected: bool,
     ) -> impl Future<Output = Result<Option<Bytes>>> + Send;
 
-    /// Sends what the backend answered; whether the answer has ended.
-    fn respond(&mut self, inner: &mut ServerSession, tasks: Vec<HttpTask>)
-    -> impl Future<Output = Result<bool>> + Send;
+    /// Sends what the backend answered, and tells the desk once it holds nothing back; whether the answer has ended.
+    fn respond(
+        &mut self,
+        inner: &mut ServerSession,
+        desk: &Desk,
+        tasks: Vec<HttpTask>,
+    ) -> impl Future<Output = Result<bool>> + Send;
 }
 
 /// Puts a wrapper with this role in the place of `session`. Undo with [`unwrap`].
@@ -160,7 +177,7 @@ impl<R: Role> CustomSession for Wrapper<R> {
     }
 
     async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
-        self.role.respond(&mut self.inner, tasks).await
+        self.role.respond(&mut self.inner, &self.desk, tasks).await
     }
 
     fn set_read_timeout(&mut self, timeout: Option<Duration>) {

@@ -1,5 +1,6 @@
 //! The parts of the file about pools and their backends.
 
+use super::streams::Streams;
 use super::tls::Pair;
 use super::values::{HeaderText, Period, Secret, Share, Switch};
 use crate::config::defaults;
@@ -32,6 +33,9 @@ pub(in crate::config) struct Pool {
     /// Connection-level limits of an attempt.
     #[serde(default)]
     pub(in crate::config) timeouts: Timeouts,
+    /// How streams are relayed.
+    #[serde(default)]
+    pub(in crate::config) streams: Streams,
     /// Its backends, 1 to 64.
     #[schemars(length(min = 1, max = 64))]
     pub(in crate::config) backends: Vec<Backend>,

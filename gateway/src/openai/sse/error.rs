@@ -67,8 +67,23 @@ impl StreamErrorKind {
             ),
         ];
         let known = |set: &&[&str]| words.iter().any(|word| set.iter().any(|known| word.eq_ignore_ascii_case(known)));
-        TABLE.iter().find(|(_, set)| known(set)).map_or(Self::ServerError, |(kind, _)| *kind)
+        match TABLE.iter().find(|(_, set)| known(set)) {
+            Some((kind, _)) => *kind,
+            None if words.iter().any(|word| is_clients(word)) => Self::UserError,
+            None => Self::ServerError,
+        }
     }
+}
+
+/// Names of the client's own mistakes, of which there are too many to list: what it sent is invalid, not supported, an image that
+/// cannot be used, or too long; or a 4xx that is no matter of time.
+fn is_clients(word: &str) -> bool {
+    let starts =
+        ["invalid_", "unsupported", "content_", "responsibleai", "image_", "empty_image", "failed_to_download_image"];
+    let word = word.to_ascii_lowercase();
+    starts.iter().any(|start| word.starts_with(start)) && !word.contains("server")
+        || ["_max_length", "_policy_violation"].iter().any(|end| word.ends_with(end))
+        || word.parse::<u16>().is_ok_and(|status| (400..500).contains(&status) && status != 408)
 }
 
 impl StreamError {

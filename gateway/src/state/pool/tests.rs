@@ -86,6 +86,7 @@ fn pool(backends: Vec<Backend>) -> Pool {
             timeout: SECOND,
             thresholds: THRESHOLDS,
         }),
+        gate: None,
         timeouts: Timeouts {
             connect: SECOND,
             handshake: SECOND,
