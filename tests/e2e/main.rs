@@ -33,6 +33,7 @@ mod protection;
 mod proxy_protocol;
 mod rules;
 mod selection;
+mod shared_ejections;
 mod shared_limits;
 mod slow;
 mod slowhttptest;

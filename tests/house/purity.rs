@@ -50,7 +50,14 @@ const HOMES: [(&str, &[&str]); 26] = [
     ("pingora_proxy", &["proxy", "background", "server", "main"]),
     ("pingora_load_balancing", &["proxy", "background", "server", "main"]),
     ("pingora_timeout", &["proxy", "background", "server", "main"]),
-    ("redis", &["gateway/src/background/shared_limits.rs"]),
+    (
+        "redis",
+        &[
+            "gateway/src/background/shared_limits.rs",
+            "gateway/src/background/shared_limits/link.rs",
+            "gateway/src/background/shared_limits/rests.rs",
+        ],
+    ),
     ("serde_yaml", &["gateway/src/config/parse.rs"]),
     ("schemars", &["config", "cli"]),
     ("prometheus", &["telemetry"]),

@@ -50,6 +50,7 @@ pub(super) fn compile(typed: Option<&file::SharedLimits>, report: &mut Report<'_
         password,
         gateways: typed.gateways,
         prefix: typed.prefix.clone(),
+        ejections: typed.ejections,
     })
 }
 

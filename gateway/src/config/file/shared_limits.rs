@@ -18,6 +18,13 @@ pub(in crate::config) struct SharedLimits {
     #[serde(default = "prefix")]
     #[schemars(length(min = 1, max = 64))]
     pub(in crate::config) prefix: String,
+    /// Backends that one gateway leaves alone after a 429 are left alone by all; default `true`.
+    #[serde(default = "ejections")]
+    pub(in crate::config) ejections: bool,
+}
+
+const fn ejections() -> bool {
+    defaults::SHARED_EJECTIONS
 }
 
 fn prefix() -> String {

@@ -17,6 +17,8 @@ pub struct SharedLimits {
     pub gateways: u32,
     /// Beginning of the keys.
     pub prefix: String,
+    /// Rests after a 429 are shared, too.
+    pub ejections: bool,
 }
 
 /// What kind of server it is.
