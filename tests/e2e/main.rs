@@ -38,6 +38,7 @@ mod shared_limits;
 mod slow;
 mod slowhttptest;
 mod smuggling;
+mod strict_limits;
 mod tokens;
 mod waf;
 mod websocket;

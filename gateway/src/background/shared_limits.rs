@@ -1,21 +1,24 @@
 //! Limits that several gateways share, over Redis or Valkey: leases are granted, renewed and returned here. The request path
 //! only spends what was granted, and keeps to its fair share where nothing is: a server that is slow, away or empty costs
-//! no request and no time.
+//! no request and no time. Strict limits alone are asked about at every admission ([`strict`]).
 
 mod link;
 mod rests;
+mod strict;
 
 use super::Shared;
 use crate::config::snapshot::SharedLimits;
 use crate::policy::limit::sliding::PARTS;
-use crate::policy::limit::{Now, Window};
+use crate::policy::limit::{Now, Rule, Window};
 use crate::state::{Grant, Limits, Report};
 use crate::telemetry::clock;
 use futures::future::{join, join_all};
 use link::Link;
-use redis::Script;
+use redis::{Script, ScriptInvocation};
 use rests::Rests;
+use std::sync::Arc;
 use std::time::Duration;
+use strict::Current;
 use tokio::time::sleep;
 
 /// Pause between two rounds of reports.
@@ -33,42 +36,64 @@ const REPORTS_MAX: usize = 256;
 /// How long the server keeps a bucket in which nothing counts any more.
 const KEPT: Duration = Duration::from_secs(60);
 
-/// Grants, renews and returns, for ever.
+/// Who speaks to the server, and by which script.
+struct Teller {
+    script: Script,
+    gateway: String,
+}
+
+/// Grants, renews, returns and answers, for ever.
 pub(super) async fn keep(shared: &Shared) {
     let script = Script::new(include_str!("shared_limits.lua"));
-    let gateway = format!("{:016x}", fastrand::u64(..));
-    let mut link: Option<(SharedLimits, Link)> = None;
+    let teller = Teller { script, gateway: format!("{:016x}", fastrand::u64(..)) };
+    let current = Current::default();
+    join(lease(shared, &teller, &current), strict::answer(shared, &teller, &current)).await;
+}
+
+/// Keeps the connection, and the leases and rests with it.
+async fn lease(shared: &Shared, teller: &Teller, current: &Current) {
     let mut rests = Rests::default();
     loop {
         let fleet = shared.fleets.load_full();
         let Some(settings) = &fleet.snapshot.shared_limits else {
             fleet.limits.share(0);
-            link = None;
+            connect(&fleet.limits, current, None);
             sleep(RETRY).await;
             continue;
         };
         fleet.limits.share(settings.gateways);
-        match link.take().filter(|(made_for, _)| made_for == settings) {
-            Some((made_for, connected)) => {
-                let round = round(&fleet.limits, (settings, &connected), (&script, &gateway));
-                let (ok, ()) = join(round, rests.exchange(shared, &fleet, settings, &connected)).await;
+        let connected = current.load_full().filter(|connected| connected.0 == *settings);
+        match connected {
+            Some(connected) => {
+                let link = &connected.1;
+                let round = round(&fleet.limits, (settings, link), teller);
+                let (ok, ()) = join(round, rests.exchange(shared, &fleet, settings, link)).await;
                 shared.metrics.limits.synced(ok);
-                link = ok.then_some((made_for, connected));
+                if !ok {
+                    connect(&fleet.limits, current, None);
+                }
                 pause(&fleet.limits).await;
             }
             None => match Link::open(settings).await {
-                Some(connected) => {
+                Some(link) => {
                     log::info!("shared limits: connected");
-                    link = Some((settings.clone(), connected));
+                    connect(&fleet.limits, current, Some((settings.clone(), link)));
                     rests = Rests::default();
                 }
                 None => {
+                    connect(&fleet.limits, current, None);
                     shared.metrics.limits.synced(false);
                     sleep(RETRY).await;
                 }
             },
         }
     }
+}
+
+/// Strict limits may ask as long as there is a connection.
+fn connect(limits: &Limits, current: &Current, connection: Option<(SharedLimits, Link)>) {
+    limits.line().open(connection.is_some());
+    current.store(connection.map(Arc::new));
 }
 
 /// Waits until the next round, which comes sooner where a lease is missing.
@@ -82,15 +107,15 @@ async fn pause(limits: &Limits) {
 }
 
 /// Tells every report; whether all of them were answered.
-async fn round(limits: &Limits, (settings, link): (&SharedLimits, &Link), (script, gateway): (&Script, &str)) -> bool {
+async fn round(limits: &Limits, (settings, link): (&SharedLimits, &Link), teller: &Teller) -> bool {
     let asked = clock::now();
     let now = Now { moment: asked, unix: clock::unix_seconds() };
     let reports = limits.reports(now);
     let mut fine = !reports.is_empty() || link.is_there().await;
     for some in reports.chunks(REPORTS_MAX) {
-        let calls = some.iter().map(|report| async {
-            if fine { call(link, report, (settings, now), (script, gateway)).await } else { None }
-        });
+        let calls = some
+            .iter()
+            .map(|report| async { if fine { call(link, report, (settings, now), teller).await } else { None } });
         let answers = join_all(calls).await;
         for (report, answer) in some.iter().zip(answers) {
             match answer {
@@ -106,14 +131,22 @@ async fn round(limits: &Limits, (settings, link): (&SharedLimits, &Link), (scrip
 }
 
 /// One report and its answer; nothing where there was none in time.
-async fn call(
-    link: &Link,
-    report: &Report,
-    (settings, now): (&SharedLimits, Now),
-    (script, gateway): (&Script, &str),
-) -> Option<Grant> {
-    let (first, second) = report.name();
-    let rule = &report.rule;
+async fn call(link: &Link, report: &Report, (settings, now): (&SharedLimits, Now), teller: &Teller) -> Option<Grant> {
+    let mut invocation = invocation(report.name(), &report.rule, settings, teller, now)?;
+    invocation.arg(report.spent).arg(report.mine).arg(report.wanted).arg(report.largest).arg(0);
+    let (balance, left, back): (u64, u64, u64) = link.run(&invocation).await?;
+    Some(Grant { balance, left, back: Duration::from_micros(back), good: GOOD })
+}
+
+/// What every call says of its bucket: key, sub-window, ceiling, gateways, who asks, how long it is kept. None for a ceiling
+/// that nobody shares.
+fn invocation<'t>(
+    (first, second): (u64, u64),
+    rule: &Rule,
+    settings: &SharedLimits,
+    teller: &'t Teller,
+    now: Now,
+) -> Option<ScriptInvocation<'t>> {
     let (part, period, kept) = match rule.window {
         Window::Sliding(per) => (micros(per).div_ceil(u64::from(PARTS)).max(1), 0, per + per / PARTS),
         Window::Calendar(period) => {
@@ -122,21 +155,16 @@ async fn call(
         }
         Window::Held => return None,
     };
-    let mut invocation = script.prepare_invoke();
+    let mut invocation = teller.script.prepare_invoke();
     invocation
         .key(format!("{}:{first:016x}{second:016x}:{period}", settings.prefix))
         .arg(part)
         .arg(rule.max)
-        .arg(report.spent)
-        .arg(report.mine)
-        .arg(report.wanted)
-        .arg(report.largest)
         .arg(settings.gateways)
-        .arg(gateway)
+        .arg(&teller.gateway)
         .arg(micros(GOOD + OPEN))
         .arg(u64::try_from((kept + KEPT).as_millis()).unwrap_or(u64::MAX));
-    let (balance, left, back): (u64, u64, u64) = link.run(&invocation).await?;
-    Some(Grant { balance, left, back: Duration::from_micros(back), good: GOOD })
+    Some(invocation)
 }
 
 fn micros(length: Duration) -> u64 {

@@ -33,7 +33,10 @@ pub use connections::{Connections, Seat};
 pub use failures::Failures;
 pub use gauges::{Gauges, Presence};
 pub use keys::{Held, IssuerKeys, Wait};
-pub use limits::{Chain, ChainKey, Charge, Grant, Limits, Quotas, QuotasError, Refused, Report, Reserved, Told};
+pub use limits::{
+    Asked, Chain, ChainKey, Charge, Grant, Limits, Line, Question, Quotas, QuotasError, Refused, Report, Reserved,
+    Told, Verdict,
+};
 pub use load::{Floor, Place, Slot};
 pub use memory::{BodyMemory, Reservation};
 pub use pool::{Pick, PoolState};
