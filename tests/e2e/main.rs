@@ -31,6 +31,7 @@ mod misconfigured;
 mod overload;
 mod protection;
 mod proxy_protocol;
+mod redis_kinds;
 mod rules;
 mod selection;
 mod shared_ejections;

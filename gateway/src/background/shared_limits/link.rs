@@ -7,6 +7,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, FromRedisValue, IntoConnectionInfo, RedisResult, ScriptInvocation,
+    TlsCertificates, TlsMode,
 };
 use std::time::Duration;
 use tokio::time::timeout;
@@ -65,23 +66,38 @@ async fn connect(settings: &SharedLimits) -> RedisResult<Link> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_LIMIT))
         .set_response_timeout(Some(ANSWER_LIMIT));
+    let trust = settings.authorities.clone().map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem) });
     match &settings.mode {
         RedisMode::Single => {
             let first = infos.into_iter().next().ok_or((redis::ErrorKind::InvalidClientConfig, "no address"))?;
-            let client = Client::open(first)?;
+            let client = match trust {
+                Some(trust) => Client::build_with_tls(first, trust)?,
+                None => Client::open(first)?,
+            };
             Ok(Link::One(client.get_multiplexed_async_connection_with_config(&config).await?))
         }
         RedisMode::Sharded => {
-            let client = ClusterClient::builder(infos)
+            let builder = ClusterClient::builder(infos)
                 .connection_timeout(CONNECT_LIMIT)
                 .response_timeout(ANSWER_LIMIT)
-                .retries(1)
-                .build()?;
+                .retries(1);
+            let builder = match trust {
+                Some(trust) => builder.certs(trust),
+                None => builder,
+            };
+            let client = builder.build()?;
             Ok(Link::Sharded(client.get_async_connection().await?))
         }
         RedisMode::Sentinel { master } => {
             let addresses = infos.into_iter().map(|info| info.addr().clone());
             let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?;
+            if settings.urls.iter().any(|url| url.starts_with("rediss:")) {
+                builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+            }
+            if let Some(trust) = trust {
+                builder = builder.set_client_to_redis_certificates(trust.clone());
+                builder = builder.set_client_to_sentinel_certificates(trust);
+            }
             if let Some(username) = &settings.username {
                 builder = builder.set_client_to_redis_username(username);
             }

@@ -9,6 +9,8 @@ pub struct SharedLimits {
     pub urls: Vec<String>,
     /// What is there.
     pub mode: RedisMode,
+    /// CAs to trust instead of the system's, PEM: as the file was when the configuration was loaded.
+    pub authorities: Option<Vec<u8>>,
     /// Our name there.
     pub username: Option<String>,
     /// Our password there.
