@@ -243,6 +243,22 @@ async fn quotas_survive_a_restart_and_a_damaged_file_starts_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_without_a_drain_keeps_quotas_too() {
+    let sim = Sim::start("swedencentral").await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let state = directory.path().join("usage.state");
+    let configured = || {
+        setup(&sim, "{ name: all, everywhere: true, quota: { requests: 1, per: month } }")
+            .top(&format!("usage_state: {{ file: {} }}", state.display()))
+    };
+    let mut first = configured().start().await;
+    assert_eq!(first.ask(&Ask::chat("gpt")).await.status, 200);
+    first.signal("INT");
+    first.ended(secs(20)).await;
+    refused(&configured().start().await.ask(&Ask::chat("gpt")).await, 403, "quota_exhausted");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_consumer_has_its_plans_limits_to_itself() {
     let sim = Sim::start("swedencentral").await;
     let key = |name: &str| format!("{name:x<32}");

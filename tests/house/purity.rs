@@ -50,7 +50,14 @@ const HOMES: [(&str, &[&str]); 26] = [
     ("pingora_proxy", &["proxy", "background", "server", "main"]),
     ("pingora_load_balancing", &["proxy", "background", "server", "main"]),
     ("pingora_timeout", &["proxy", "background", "server", "main"]),
-    ("redis", &["gateway/src/background/shared_limits.rs"]),
+    (
+        "redis",
+        &[
+            "gateway/src/background/shared_limits.rs",
+            "gateway/src/background/shared_limits/link.rs",
+            "gateway/src/background/shared_limits/rests.rs",
+        ],
+    ),
     ("serde_yaml", &["gateway/src/config/parse.rs"]),
     ("schemars", &["config", "cli"]),
     ("prometheus", &["telemetry"]),
@@ -60,7 +67,21 @@ const HOMES: [(&str, &[&str]); 26] = [
     ("anyhow", &["cli", "server", "demo", "main"]),
     ("fastrand", &["proxy", "background", "simulator", "server", "demo", "main"]),
     // `telemetry/clock.rs` is the named place where the runtime's own clock is read.
-    ("tokio", &["gateway/src/telemetry/clock.rs", "proxy", "background", "simulator", "server", "cli", "demo", "main"]),
+    // `strict.rs` names its channels, nothing that runs.
+    (
+        "tokio",
+        &[
+            "gateway/src/telemetry/clock.rs",
+            "gateway/src/state/limits/strict.rs",
+            "proxy",
+            "background",
+            "simulator",
+            "server",
+            "cli",
+            "demo",
+            "main",
+        ],
+    ),
     ("tokio_rustls", &["proxy", "background", "simulator", "server", "demo"]),
     ("futures", &["proxy", "background", "simulator", "server", "cli", "demo"]),
     ("hyper", &["background", "simulator", "demo"]),

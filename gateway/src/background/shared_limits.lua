@@ -1,11 +1,11 @@
 -- One bucket that several gateways share. A gateway tells what it has spent since it told the last time, and is granted a
--- slice that it may spend on. The hash holds what is used by sub-window (0 for a quota), and each gateway's open slice.
+-- slice that it may spend on; or it asks for an amount that is given or refused at once. The hash holds what is used by sub-window (0 for a quota), and each gateway's open slice.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local part, max = tonumber(ARGV[1]), tonumber(ARGV[2])
-local spent, mine = tonumber(ARGV[3]), tonumber(ARGV[4])
-local wanted, largest, gateways = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local me, good, ttl = 'g:' .. ARGV[8], tonumber(ARGV[9]), ARGV[10]
+local gateways, me, good, ttl = tonumber(ARGV[3]), 'g:' .. ARGV[4], tonumber(ARGV[5]), ARGV[6]
+local spent, mine = tonumber(ARGV[7]), tonumber(ARGV[8])
+local wanted, largest, asked = tonumber(ARGV[9]), tonumber(ARGV[10]), tonumber(ARGV[11])
 local key = KEYS[1]
 local function text(number) return string.format('%.0f', number) end
 
@@ -35,6 +35,9 @@ end
 
 -- A server that has forgotten this gateway has forgotten what it used, too.
 local more = known and spent or mine
+local free = max - used - others - more
+local given = asked > 0 and asked <= free
+if given then more = more + asked end
 if more > 0 then
   if not amounts[slot] then numbers[#numbers + 1] = slot end
   amounts[slot] = (amounts[slot] or 0) + more
@@ -53,7 +56,7 @@ for i = #numbers, 1, -1 do
   end
 end
 
-local free = max - used - others
+free = max - used - others
 local grant = 0
 if free > 0 and largest > 0 then
   local most = math.max(math.floor(free / gateways), math.min(largest, free))
@@ -62,7 +65,7 @@ end
 redis.call('HSET', key, me, text(grant) .. ':' .. text(now + good))
 redis.call('PEXPIRE', key, ttl)
 
-local back, short = 0, largest - free
+local back, short = 0, math.max(largest, asked) - free
 if short > 0 and part > 0 then
   for _, number in ipairs(numbers) do
     short = short - amounts[number]
@@ -72,4 +75,5 @@ if short > 0 and part > 0 then
     end
   end
 end
+if asked > 0 then grant = given and 1 or 0 end
 return { grant, math.max(max - used, 0), back }

@@ -47,6 +47,8 @@ pub(super) const PASSES_MAX: u32 = 4;
 pub(super) const CONNECTION_CAPS: bool = true;
 /// Keys at a server that others use too begin like this.
 pub(super) const SHARED_PREFIX: &str = "tidegate";
+/// A region that throttles one gateway throttles the others.
+pub(super) const SHARED_EJECTIONS: bool = true;
 /// Every token counts as one, as the backends count them.
 pub(super) const TOKEN_WEIGHT: f64 = 1.0;
 

@@ -59,11 +59,14 @@ pub enum Reason {
     FailureShare,
     /// It refuses our credential or deployment.
     Misconfigured,
+    /// It answered 429 to another gateway.
+    Shared,
 }
 
 impl Reason {
     /// Every reason, for tables and tests.
-    pub const ALL: [Self; 4] = [Self::RateLimited, Self::ConsecutiveFailures, Self::FailureShare, Self::Misconfigured];
+    pub const ALL: [Self; 5] =
+        [Self::RateLimited, Self::ConsecutiveFailures, Self::FailureShare, Self::Misconfigured, Self::Shared];
 
     /// Label in metrics and logs: a closed set.
     #[must_use]
@@ -73,6 +76,7 @@ impl Reason {
             Self::ConsecutiveFailures => "consecutive_failures",
             Self::FailureShare => "failure_share",
             Self::Misconfigured => "misconfigured",
+            Self::Shared => "shared",
         }
     }
 }
@@ -146,8 +150,8 @@ struct Ejected {
 /// The machine of one backend.
 #[derive(Clone, Debug, Default)]
 pub struct Machine {
-    /// End of the rest after a 429; kept past its time until a trial succeeds.
-    throttled: Option<Moment>,
+    /// End of the rest after a 429, and whose that was; kept past its time until a trial succeeds.
+    throttled: Option<(Moment, Reason)>,
     /// The rest after failures; kept likewise.
     ejected: Option<Ejected>,
     /// When the trial under way counts as lost.
@@ -180,8 +184,15 @@ impl Machine {
 
     /// The end of the rest after a 429; past or future, until a trial succeeds.
     #[must_use]
-    pub const fn throttled_until(&self) -> Option<Moment> {
-        self.throttled
+    pub fn throttled_until(&self) -> Option<Moment> {
+        self.throttled.map(|(until, _)| until)
+    }
+
+    /// What is left of the rest after a 429 of our own.
+    #[must_use]
+    pub fn own_rest(&self, now: Moment) -> Option<Duration> {
+        let (until, _) = self.throttled.filter(|(until, reason)| *until > now && *reason == Reason::RateLimited)?;
+        Some(now.until(until))
     }
 
     /// The end of the longest rest; past or future, until a trial succeeds.
@@ -244,7 +255,10 @@ impl Machine {
         }
         let mut chance = Chance::new(draw);
         match report.outcome {
-            outcome if outcome.is_throttled() => self.throttle(report.advice, params, now, &mut chance),
+            outcome if outcome.is_throttled() => {
+                let rest = report.advice.unwrap_or(params.advised_default);
+                self.throttle(Reason::RateLimited, rest, params, now, &mut chance);
+            }
             outcome if outcome.is_misconfiguration() => {
                 self.set_aside(Reason::Misconfigured, params.misconfigured, params, now, &mut chance);
             }
@@ -252,31 +266,37 @@ impl Machine {
             outcome if outcome.is_failure() => self.fail(report, params, now, &mut chance),
             _ => {}
         }
-        let to = self.standing(now);
-        let told = match (from, to) {
-            (Standing::Open, Standing::Open) | (Standing::Trial { .. }, Standing::Trial { .. }) => false,
-            (Standing::Resting { reason: a, until: x }, Standing::Resting { reason: b, until: y }) => a != b || y > x,
-            // A trial slot given back is no news; a trial that ends in a new rest is.
-            (Standing::Trial { .. }, Standing::Resting { until, .. }) => until > now,
-            _ => true,
-        };
-        told.then_some(Transition { from, to })
+        news(from, self.standing(now), now)
+    }
+
+    /// Another gateway was answered 429 and leaves the backend alone for `rest`. One that is almost over, or that is not
+    /// longer than what is known, changes nothing.
+    pub fn hear(&mut self, rest: Duration, params: &Ejection, now: Moment, draw: u64) -> Option<Transition> {
+        let known = self.throttled.map_or(Duration::ZERO, |(until, _)| now.until(until));
+        if rest < known.saturating_add(ADVISED_MIN) {
+            return None;
+        }
+        let from = self.standing(now);
+        self.throttle(Reason::Shared, rest, params, now, &mut Chance::new(draw));
+        news(from, self.standing(now), now)
     }
 
     /// The rest in force: the one that ends later, where both are.
     fn rest(&self) -> Option<(Reason, Moment)> {
         let ejected = self.ejected.map(|e| (e.reason, e.until));
-        let throttled = self.throttled.map(|until| (Reason::RateLimited, until));
+        let throttled = self.throttled.map(|(until, reason)| (reason, until));
         match (ejected, throttled) {
             (Some(a), Some(b)) if b.1 > a.1 => Some(b),
             (a, b) => a.or(b),
         }
     }
 
-    fn throttle(&mut self, advice: Option<Duration>, params: &Ejection, now: Moment, chance: &mut Chance) {
-        let rest = advice.unwrap_or(params.advised_default).max(ADVISED_MIN).min(params.advised_max);
+    fn throttle(&mut self, reason: Reason, rest: Duration, params: &Ejection, now: Moment, chance: &mut Chance) {
+        let rest = rest.max(ADVISED_MIN).min(params.advised_max);
         let until = now.after(jittered(rest, params, chance));
-        self.throttled = Some(self.throttled.map_or(until, |standing| standing.max(until)));
+        if self.throttled.is_none_or(|(standing, _)| until > standing) {
+            self.throttled = Some((until, reason));
+        }
     }
 
     fn set_aside(&mut self, reason: Reason, rest: Duration, params: &Ejection, now: Moment, chance: &mut Chance) {
@@ -346,6 +366,18 @@ impl Machine {
         self.consecutive = 0;
         self.window.clear();
     }
+}
+
+/// A change of standing, where it is one worth telling.
+fn news(from: Standing, to: Standing, now: Moment) -> Option<Transition> {
+    let told = match (from, to) {
+        (Standing::Open, Standing::Open) | (Standing::Trial { .. }, Standing::Trial { .. }) => false,
+        (Standing::Resting { reason: a, until: x }, Standing::Resting { reason: b, until: y }) => a != b || y > x,
+        // A trial slot given back is no news; a trial that ends in a new rest is.
+        (Standing::Trial { .. }, Standing::Resting { until, .. }) => until > now,
+        _ => true,
+    };
+    told.then_some(Transition { from, to })
 }
 
 fn jittered(rest: Duration, params: &Ejection, chance: &mut Chance) -> Duration {

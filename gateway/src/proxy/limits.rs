@@ -14,13 +14,14 @@ use crate::openai::estimate::Estimate;
 use crate::openai::facts::Facts;
 use crate::policy::limit::bucket::Standing;
 use crate::policy::limit::{Limit, Measure, Now, Part, TOKENS_BELIEVED_MAX};
-use crate::state::{Chain, ChainKey, Charge, Refused, Reserved};
+use crate::state::{Chain, ChainKey, Charge, Question, Refused, Reserved, Verdict};
 use crate::telemetry::clock;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// What the client is told: the ceiling, what is left of it, and the seconds until all of it is.
 const TOLD: [[HeaderName; 3]; 2] = [
@@ -36,6 +37,9 @@ const TOLD: [[HeaderName; 3]; 2] = [
     ],
 ];
 
+/// Longest wait for the verdict about a strict limit.
+const VERDICT_LIMIT: Duration = Duration::from_millis(5);
+
 /// What is known of a request whose limits are asked.
 pub(super) struct Asking<'a> {
     pub(super) live: &'a Live,
@@ -44,7 +48,7 @@ pub(super) struct Asking<'a> {
 }
 
 /// Asks for what can be known before the body is read.
-pub(super) fn early(slot: &mut Option<Box<Limited>>, asking: &Asking<'_>) -> Result<(), Denial> {
+pub(super) async fn early(slot: &mut Option<Box<Limited>>, asking: &Asking<'_>) -> Result<(), Denial> {
     let limits = &asking.live.fleet.snapshot.usage_limits;
     if limits.list.is_empty() {
         return Ok(());
@@ -60,7 +64,7 @@ pub(super) fn early(slot: &mut Option<Box<Limited>>, asking: &Asking<'_>) -> Res
     }
     let limited = slot.insert(Box::new(Limited::new(holding, asking.live)));
     let requests = |measure| matches!(measure, Measure::Requests | Measure::RequestQuota | Measure::Concurrent);
-    limited.take(asking.live, now_of(clock::now()), |_, _, measure| requests(measure).then_some(1))
+    limited.take(asking.live, |_, _, measure| requests(measure).then_some(1)).await
 }
 
 /// Asks for the rest, once the request is routed.
@@ -98,13 +102,14 @@ pub(super) async fn routed(
     limited.prompt = estimate.prompt;
     limited.ceilings(live, &routed.facts, estimate)?;
     let stream = routed.facts.stream || asking.envelope.upgrade;
-    limited.take(live, now_of(clock::now()), |place, limit, measure| match measure {
+    let amount = |place: usize, limit: &Limit, measure: Measure| match measure {
         Measure::Requests | Measure::RequestQuota | Measure::Concurrent => (place >= asked).then_some(1),
         Measure::Streams => stream.then_some(1),
         Measure::Tokens | Measure::TokenQuota => {
             Some(limit.weights.of_estimate(estimate.prompt, estimate.output_max)).filter(|tokens| *tokens > 0)
         }
-    })?;
+    };
+    limited.take(live, amount).await?;
     limited.passed(live);
     Ok(())
 }
@@ -208,21 +213,18 @@ impl Limited {
         }
     }
 
-    /// Takes what `amount` says of each rule, by the place of its limit among those that hold.
-    fn take(
+    /// Takes what `amount` says of each rule, by the place of its limit among those that hold. Strict limits are asked of
+    /// the server before.
+    async fn take(
         &mut self,
         live: &Live,
-        now: Now,
         amount: impl Fn(usize, &Limit, Measure) -> Option<u64> + Copy,
     ) -> Result<(), Denial> {
         let list = &live.fleet.snapshot.usage_limits.list;
-        let charges = self.holding.iter().enumerate().filter_map(|(place, (index, chain))| {
-            let (limit, chain) = (list.get(*index)?, (*chain)?);
-            Some(limit.rules.iter().filter_map(move |rule| {
-                Some(Charge { limit: *index, chain, rule, amount: amount(place, limit, rule.measure)? })
-            }))
-        });
-        self.reserved.take(charges.flatten(), now).map_err(|refused| {
+        let questions = self.reserved.questions(charges(&self.holding, list, amount), now_of(clock::now()));
+        let answers = if questions.is_empty() { Vec::new() } else { ask(live, questions).await };
+        let charges = charges(&self.holding, list, amount);
+        self.reserved.take(charges, &answers, now_of(clock::now())).map_err(|refused| {
             self.refusing = Some(refused.limit);
             if let Some(meters) = live.limits.get(refused.limit) {
                 meters.refused(refused.measure);
@@ -263,6 +265,43 @@ impl Limited {
             }
         }
     }
+}
+
+fn charges<'a>(
+    holding: &'a [(usize, Option<ChainKey>)],
+    list: &'a [Limit],
+    amount: impl Fn(usize, &Limit, Measure) -> Option<u64> + Copy + 'a,
+) -> impl Iterator<Item = Charge<'a>> + Clone {
+    let charges = holding.iter().enumerate().filter_map(move |(place, (index, chain))| {
+        let (limit, chain) = (list.get(*index)?, (*chain)?);
+        Some(limit.rules.iter().filter_map(move |rule| {
+            Some(Charge { limit: *index, chain, rule, amount: amount(place, limit, rule.measure)? })
+        }))
+    });
+    charges.flatten()
+}
+
+/// The server's verdicts, where they come in time.
+async fn ask(live: &Live, questions: Vec<Question>) -> Vec<(Question, Verdict)> {
+    let verdicts = match live.fleet.limits.line().ask(questions.clone()) {
+        Some(mut answers) => match timeout(VERDICT_LIMIT, &mut answers).await {
+            Ok(verdicts) => verdicts.ok(),
+            // What comes after this is given back by who sends it.
+            Err(_elapsed) => {
+                answers.close();
+                answers.try_recv().ok()
+            }
+        },
+        None => None,
+    };
+    let verdicts = verdicts.unwrap_or_else(|| vec![None; questions.len()]);
+    let answered = questions.into_iter().zip(verdicts).filter_map(|(question, verdict)| {
+        if let Some(meters) = live.limits.get(question.limit) {
+            meters.asked(verdict.is_some());
+        }
+        Some((question, verdict?))
+    });
+    answered.collect()
 }
 
 fn denial(refused: Refused, list: &[Limit]) -> Denial {

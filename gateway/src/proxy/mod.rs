@@ -182,7 +182,7 @@ impl Gateway {
         }
         rules::rule(session, &mut ctx.ruled, (&live, envelope), None)?;
         let asking = limits::Asking { live: &live, envelope, caller: ctx.caller.as_ref() };
-        limits::early(&mut ctx.limited, &asking)?;
+        limits::early(&mut ctx.limited, &asking).await?;
         let body = if envelope.upgrade {
             (Bytes::new(), self.memory.reserve(0).ok_or(Denial::Overloaded { retry_after: select::RETRY_AFTER })?)
         } else {

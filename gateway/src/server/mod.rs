@@ -120,8 +120,12 @@ pub fn run(snapshot: Snapshot, options: &StartOptions) -> Result<(), StartError>
     let mut drain = background_service("drain", drain);
     drain.threads = Some(1);
     server.add_service(drain);
-    let watch =
-        shutdown::Watch { draining, metrics: Arc::clone(&parts.metrics), pre_drain: snapshot.process.pre_drain };
+    let watch = shutdown::Watch {
+        draining,
+        metrics: Arc::clone(&parts.metrics),
+        fleets: Arc::clone(&parts.fleets),
+        pre_drain: snapshot.process.pre_drain,
+    };
     for listener in &snapshot.listeners {
         let scheme = if listener.tls.is_some() { "https" } else { "http" };
         log::warn!("listening on {scheme}://{} ({})", listener.address, listener.name);

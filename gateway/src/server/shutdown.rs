@@ -32,6 +32,8 @@ pub struct Watch {
     pub draining: Arc<AtomicBool>,
     /// For `tidegate_draining`.
     pub metrics: Arc<Metrics>,
+    /// Whose quotas are kept at an end without a drain.
+    pub fleets: Arc<ArcSwap<Fleet>>,
     /// How long we go on accepting after SIGTERM.
     pub pre_drain: Duration,
 }
@@ -39,6 +41,16 @@ pub struct Watch {
 #[async_trait]
 impl ShutdownSignalWatch for Watch {
     async fn recv(&self) -> ShutdownSignal {
+        let signal = self.wait().await;
+        if matches!(signal, ShutdownSignal::FastShutdown) {
+            usage::conclude(&self.fleets.load_full());
+        }
+        signal
+    }
+}
+
+impl Watch {
+    async fn wait(&self) -> ShutdownSignal {
         let (Ok(mut term), Ok(mut quit), Ok(mut int)) =
             (signal(SignalKind::terminate()), signal(SignalKind::quit()), signal(SignalKind::interrupt()))
         else {

@@ -3,6 +3,7 @@
 
 use super::addresses::Addresses;
 use super::cells::{LatencyCell, MomentCell, PenaltyCell};
+use super::shared_name::SharedName;
 use crate::domain::{BackendId, Moment};
 use crate::policy::eject::{Ejection, Machine, Report, Standing, Transition};
 use crate::policy::health::{Health, HealthChange, Thresholds};
@@ -25,6 +26,7 @@ const SHARE_MIN: f32 = 0.1;
 #[derive(Debug)]
 pub struct BackendState {
     id: BackendId,
+    shared_name: SharedName,
     addresses: Addresses,
     in_flight: AtomicU32,
     waiting: AtomicU32,
@@ -78,9 +80,10 @@ const REST_FAILING: u8 = 2;
 const REST_MISCONFIGURED: u8 = 3;
 
 impl BackendState {
-    pub(super) fn new(id: BackendId, addresses: Addresses) -> Self {
+    pub(super) fn new(id: BackendId, shared_name: SharedName, addresses: Addresses) -> Self {
         Self {
             id,
+            shared_name,
             addresses,
             in_flight: AtomicU32::new(0),
             waiting: AtomicU32::new(0),
@@ -104,6 +107,11 @@ impl BackendState {
     #[must_use]
     pub const fn id(&self) -> &BackendId {
         &self.id
+    }
+
+    /// Its name among gateways.
+    pub(super) const fn shared_name(&self) -> SharedName {
+        self.shared_name
     }
 
     /// Its resolved addresses.
@@ -317,6 +325,22 @@ impl BackendState {
             self.returned.set(now);
             self.penalty.clear();
         }
+        self.publish(&machines.ejection);
+        transition
+    }
+
+    /// What is left of its rest after a 429 that this gateway has met itself.
+    pub(super) fn own_rest(&self, now: Moment) -> Option<Duration> {
+        if self.throttled_until.get() <= now {
+            return None;
+        }
+        self.machines.lock().ejection.own_rest(now)
+    }
+
+    /// Another gateway leaves it alone for `rest` after a 429.
+    pub(super) fn hear(&self, rest: Duration, params: &Ejection, now: Moment, draw: u64) -> Option<Transition> {
+        let mut machines = self.machines.lock();
+        let transition = machines.ejection.hear(rest, params, now, draw);
         self.publish(&machines.ejection);
         transition
     }

@@ -19,7 +19,9 @@ mod proof;
 mod rates;
 mod registry;
 mod report;
+mod rests;
 mod roster;
+mod shared_name;
 mod shares;
 mod ticket;
 mod tokens;
@@ -31,7 +33,10 @@ pub use connections::{Connections, Seat};
 pub use failures::Failures;
 pub use gauges::{Gauges, Presence};
 pub use keys::{Held, IssuerKeys, Wait};
-pub use limits::{Chain, ChainKey, Charge, Grant, Limits, Quotas, QuotasError, Refused, Report, Reserved, Told};
+pub use limits::{
+    Asked, Chain, ChainKey, Charge, Grant, Limits, Line, Question, Quotas, QuotasError, Refused, Report, Reserved,
+    Told, Verdict,
+};
 pub use load::{Floor, Place, Slot};
 pub use memory::{BodyMemory, Reservation};
 pub use pool::{Pick, PoolState};
@@ -39,7 +44,9 @@ pub use proof::Now;
 pub use rates::Rates;
 pub use registry::{Fleet, Registry};
 pub use report::BackendReport;
+pub use rests::Stopped;
 pub use roster::{Budget, Tried};
+pub use shared_name::SharedName;
 pub use shares::{Shares, Stay, Tally};
 pub use ticket::Ticket;
 pub use tokens::Tokens;

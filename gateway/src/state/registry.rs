@@ -8,6 +8,7 @@ use super::limits::Limits;
 use super::pool::PoolState;
 use super::rates::Rates;
 use super::roster::PoolShared;
+use super::shared_name::SharedName;
 use super::shares::{Shares, Tally};
 use super::tokens::Tokens;
 use crate::config::snapshot::{Auth, Backend, BaseUrl, Issuer, KeySource, Snapshot};
@@ -81,7 +82,8 @@ fn is_throttled(pool: &PoolState, now: Moment) -> bool {
     let rests = |standing| {
         matches!(
             standing,
-            Standing::Resting { reason: Reason::RateLimited, .. } | Standing::Trial { reason: Reason::RateLimited, .. }
+            Standing::Resting { reason: Reason::RateLimited | Reason::Shared, .. }
+                | Standing::Trial { reason: Reason::RateLimited | Reason::Shared, .. }
         )
     };
     pool.backends().any(|backend| backend.is_probe_healthy() && rests(backend.standing(now)))
@@ -163,7 +165,7 @@ impl Entries {
         if let Some(entry) = self.backends.get(&backend.id).filter(same_host) {
             addresses.replace(entry.state.addresses().all());
         }
-        let state = Arc::new(BackendState::new(backend.id.clone(), addresses));
+        let state = Arc::new(BackendState::new(backend.id.clone(), SharedName::of(backend), addresses));
         let entry = Entry {
             state: Arc::clone(&state),
             url,

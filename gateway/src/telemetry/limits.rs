@@ -21,6 +21,7 @@ pub struct LimitMeters {
     /// Requests that asked for more than one request may.
     pub ceiling: IntCounter,
     refused: [IntCounter; Measure::ALL.len()],
+    strict: [IntCounter; 2],
     /// Tokens charged to it, weighted.
     pub tokens: IntCounter,
     trail: Trail,
@@ -33,8 +34,15 @@ impl LimitMeters {
         let mut result = |result| trail.take(&table.results, &[limit, result]);
         let (passed, ceiling) = (result(PASSED), result(CEILING));
         let refused = Measure::ALL.map(|measure| result(measure.label()));
+        let strict = ["ok", "failed"].map(|result| trail.take(&table.strict, &[limit, result]));
         let tokens = trail.take(&table.tokens, &[limit]);
-        Self { passed, ceiling, refused, tokens, trail }
+        Self { passed, ceiling, refused, strict, tokens, trail }
+    }
+
+    /// The server was asked about an admission, and has answered in time or not.
+    pub fn asked(&self, answered: bool) {
+        let [fine, failed] = &self.strict;
+        if answered { fine.inc() } else { failed.inc() }
     }
 
     /// It has too little of `measure`.
@@ -49,6 +57,7 @@ impl LimitMeters {
 #[derive(Debug)]
 pub struct LimitTable {
     results: IntCounterVec,
+    strict: IntCounterVec,
     tokens: IntCounterVec,
     connected: IntGauge,
     rounds: [IntCounter; 2],
@@ -63,6 +72,7 @@ impl LimitTable {
     pub(super) fn new(families: &Families) -> Self {
         Self {
             results: families.limit_results.clone(),
+            strict: families.limit_strict.clone(),
             tokens: families.limit_tokens.clone(),
             connected: families.shared_limits_connected.with_label_values::<&str>(&[]),
             rounds: ["ok", "failed"].map(|result| families.shared_limits_rounds.with_label_values(&[result])),

@@ -181,6 +181,8 @@ table! {
         "Requests that the gateway refused, by code.";
     limit_results: counter "tidegate_limit_requests_total" ["limit", "result"]
         "Requests for which a usage limit held: passed, or what it had too little of.";
+    limit_strict: counter "tidegate_limit_strict_total" ["limit", "result"]
+        "Admissions that a strict limit asked the server about, by result; those that failed were decided here.";
     limit_tokens: counter "tidegate_limit_tokens_total" ["limit"]
         "Tokens charged to a usage limit, weighted.";
     limit_buckets: gauge "tidegate_limit_buckets" []

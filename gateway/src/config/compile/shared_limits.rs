@@ -1,6 +1,6 @@
 //! Compiles where limits are shared.
 
-use super::secret;
+use super::{secret, tls};
 use crate::config::file;
 use crate::config::report::Report;
 use crate::config::snapshot::{RedisMode, SharedLimits};
@@ -36,6 +36,15 @@ pub(super) fn compile(typed: Option<&file::SharedLimits>, report: &mut Report<'_
             RedisMode::Single
         }
     };
+    let authorities = redis.ca_file.as_ref().and_then(|file| {
+        let path = "shared_limits.redis.ca_file";
+        if !redis.urls.iter().any(|url| url.starts_with("rediss:")) {
+            report.problem(path, "no server is spoken to over TLS", "write rediss:// in `urls`".to_owned());
+        }
+        let file = report.resolve(file);
+        tls::check_authorities(&file, path, report);
+        std::fs::read(file).ok()
+    });
     let password = match &redis.password {
         Some(typed) => {
             let value = secret::header(typed, "", "shared_limits.redis.password", report)?;
@@ -46,10 +55,12 @@ pub(super) fn compile(typed: Option<&file::SharedLimits>, report: &mut Report<'_
     Some(SharedLimits {
         urls: redis.urls.clone(),
         mode,
+        authorities,
         username: redis.username.clone(),
         password,
         gateways: typed.gateways,
         prefix: typed.prefix.clone(),
+        ejections: typed.ejections,
     })
 }
 

@@ -16,7 +16,14 @@ const WINDOW_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Compiles the limits, in the order of the file.
 pub(super) fn compile(file: &file::File, report: &mut Report<'_>) -> Option<UsageLimits> {
     unique(file.usage_limits.iter().map(|one| one.name.as_str()), "usage_limits", "usage limits", report);
-    let compile = |(index, typed)| limit(typed, &format!("usage_limits[{index}]"), report);
+    let compile = |(index, typed): (usize, &file::UsageLimit)| {
+        let path = format!("usage_limits[{index}]");
+        if typed.strict && file.shared_limits.is_none() {
+            let help = "write `shared_limits`, or leave `strict` out".to_owned();
+            report.problem(&format!("{path}.strict"), "there is no server to ask", help);
+        }
+        limit(typed, &path, report)
+    };
     let list: Vec<Option<Limit>> = file.usage_limits.iter().enumerate().map(compile).collect();
     let list: Vec<Limit> = list.into_iter().collect::<Option<_>>()?;
     let everywhere = list.iter().enumerate().filter(|(_, limit)| limit.everywhere).map(|(index, _)| index).collect();
@@ -53,11 +60,12 @@ fn limit(typed: &file::UsageLimit, path: &str, report: &mut Report<'_>) -> Optio
     for (measure, rate, key) in
         [(Measure::Requests, typed.requests, "requests"), (Measure::Tokens, typed.tokens, "tokens")]
     {
-        rules.extend(rate.map(|rate| sliding(measure, rate, &format!("{path}.{key}"), report)));
+        let strict = typed.strict;
+        rules.extend(rate.map(|rate| Rule { strict, ..sliding(measure, rate, &format!("{path}.{key}"), report) }));
     }
     if let Some(quota) = typed.quota {
         let window = Window::Calendar(period(quota.per));
-        let rule = |measure, max: Option<u64>| max.map(|max| Rule { measure, window, max });
+        let rule = |measure, max: Option<u64>| max.map(|max| Rule { measure, window, max, strict: typed.strict });
         let before = rules.len();
         rules.extend(rule(Measure::RequestQuota, quota.requests));
         rules.extend(rule(Measure::TokenQuota, quota.tokens));
@@ -66,7 +74,8 @@ fn limit(typed: &file::UsageLimit, path: &str, report: &mut Report<'_>) -> Optio
         }
     }
     if let Some(concurrent) = typed.concurrent {
-        let rule = |measure, max: Option<u32>| max.map(|max| Rule { measure, window: Window::Held, max: max.into() });
+        let held = |measure, max: u32| Rule { measure, window: Window::Held, max: max.into(), strict: false };
+        let rule = |measure, max: Option<u32>| max.map(|max| held(measure, max));
         rules.extend(rule(Measure::Concurrent, concurrent.requests));
         rules.extend(rule(Measure::Streams, concurrent.streams));
     }
@@ -113,7 +122,7 @@ fn sliding(measure: Measure, rate: file::Rate, path: &str, report: &mut Report<'
         let message = format!("{} is out of range, it must be from 1s to 24h", rate.per);
         report.problem(&format!("{path}.per"), message, "longer times are for `quota`".to_owned());
     }
-    Rule { measure, window: Window::Sliding(rate.per.0), max: rate.max }
+    Rule { measure, window: Window::Sliding(rate.per.0), max: rate.max, strict: false }
 }
 
 const fn period(typed: file::QuotaPeriod) -> Period {

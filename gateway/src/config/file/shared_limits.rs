@@ -4,6 +4,7 @@ use super::values::Secret;
 use crate::config::defaults;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 
 /// Usage limits that several gateways share, over Redis or Valkey.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +19,13 @@ pub(in crate::config) struct SharedLimits {
     #[serde(default = "prefix")]
     #[schemars(length(min = 1, max = 64))]
     pub(in crate::config) prefix: String,
+    /// Backends that one gateway leaves alone after a 429 are left alone by all; default `true`.
+    #[serde(default = "ejections")]
+    pub(in crate::config) ejections: bool,
+}
+
+const fn ejections() -> bool {
+    defaults::SHARED_EJECTIONS
 }
 
 fn prefix() -> String {
@@ -38,6 +46,10 @@ pub(in crate::config) struct Redis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(in crate::config) sentinel_master: Option<String>,
+    /// CA file, PEM, to trust instead of the system's CAs; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PathBuf")]
+    pub(in crate::config) ca_file: Option<PathBuf>,
     /// Our name there; default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]

@@ -17,6 +17,9 @@ pub(in crate::config) struct UsageLimit {
     /// It holds for every request, without being named; default `false`.
     #[serde(default)]
     pub(in crate::config) everywhere: bool,
+    /// The server of `shared_limits` decides about every admission: exact, for a round trip; default `false`.
+    #[serde(default)]
+    pub(in crate::config) strict: bool,
     /// Most requests in a sliding window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Rate")]

@@ -9,6 +9,8 @@ pub struct SharedLimits {
     pub urls: Vec<String>,
     /// What is there.
     pub mode: RedisMode,
+    /// CAs to trust instead of the system's, PEM: as the file was when the configuration was loaded.
+    pub authorities: Option<Vec<u8>>,
     /// Our name there.
     pub username: Option<String>,
     /// Our password there.
@@ -17,6 +19,8 @@ pub struct SharedLimits {
     pub gateways: u32,
     /// Beginning of the keys.
     pub prefix: String,
+    /// Rests after a 429 are shared, too.
+    pub ejections: bool,
 }
 
 /// What kind of server it is.

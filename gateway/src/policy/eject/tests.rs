@@ -239,3 +239,43 @@ fn a_break_after_the_header_counts_as_a_failure_of_the_same_attempt() {
     }
     assert!(matches!(told.unwrap().to, Standing::Resting { reason: Reason::FailureShare, .. }));
 }
+
+impl Bench {
+    fn hear(&mut self, rest: u64) -> Option<Transition> {
+        self.machine.hear(Duration::from_millis(rest), &params(), at(self.now), 1)
+    }
+}
+
+#[test]
+fn a_429_that_another_gateway_met_rests_as_long_and_ends_with_one_trial() {
+    let mut bench = Bench::default();
+    let told = bench.hear(2_000).unwrap();
+    assert_eq!((told.from, told.to), (Standing::Open, resting(Reason::Shared, 2_000)));
+    assert_eq!(bench.machine.own_rest(at(0)), None, "it is not told on");
+    bench.now = 1_999;
+    assert_eq!(bench.machine.take_trial(at(bench.now)), None);
+    bench.now = 2_000;
+    let lease = bench.machine.take_trial(at(bench.now)).unwrap();
+    assert_eq!(bench.machine.take_trial(at(bench.now)), None, "one trial");
+    let back = bench.tell(&Report { trial: Some(lease), ..report(Outcome::Served, at(bench.now)) }).unwrap();
+    assert_eq!(back.to, Standing::Open);
+}
+
+#[test]
+fn what_is_heard_of_a_known_or_ending_rest_changes_nothing() {
+    let mut bench = Bench::default();
+    assert_eq!(bench.hear(99), None, "almost over");
+    let _ = bench.throttled(2_000);
+    assert_eq!(bench.hear(2_050), None, "the same, measured elsewhere");
+    assert_eq!(bench.machine.own_rest(at(500)), Some(Duration::from_millis(1_500)));
+    assert_eq!(bench.hear(5_000).unwrap().to, resting(Reason::Shared, 5_000));
+    assert_eq!(bench.throttled(3_000), None, "a shorter one of our own");
+    assert_eq!(bench.throttled(6_000).unwrap().to, resting(Reason::RateLimited, 6_000));
+    assert_eq!(bench.machine.own_rest(at(6_000)), None, "over");
+}
+
+#[test]
+fn what_is_heard_rests_no_longer_than_a_429_of_our_own_may() {
+    let mut bench = Bench::default();
+    assert_eq!(bench.hear(u64::MAX / 1000).unwrap().to, resting(Reason::Shared, 600_000));
+}

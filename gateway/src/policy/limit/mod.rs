@@ -102,6 +102,8 @@ pub struct Rule {
     pub window: Window,
     /// How much of it.
     pub max: u64,
+    /// Where it is shared, every admission is asked of the server.
+    pub strict: bool,
 }
 
 /// A part of the chain that tells one bucket from another.

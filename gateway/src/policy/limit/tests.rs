@@ -15,7 +15,7 @@ fn at(micros: u64) -> Now {
 }
 
 fn sliding(max: u64, per: u64) -> Rule {
-    Rule { measure: Measure::Requests, window: Window::Sliding(Duration::from_micros(per)), max }
+    Rule { measure: Measure::Requests, window: Window::Sliding(Duration::from_micros(per)), max, strict: false }
 }
 
 #[test]
@@ -41,7 +41,7 @@ fn a_ceiling_of_zero_gives_nothing() {
     assert_eq!(bucket.take(&rule, 1, at(0)), Err(Duration::from_secs(1)));
     assert_eq!(bucket.take(&rule, 0, at(0)), Err(Duration::from_secs(1)));
     for window in [Window::Calendar(Period::Day), Window::Held] {
-        let rule = Rule { measure: Measure::Concurrent, window, max: 0 };
+        let rule = Rule { measure: Measure::Concurrent, window, max: 0, strict: false };
         assert!(Bucket::new(window).take(&rule, 1, at(5)).is_err());
     }
 }
@@ -123,7 +123,7 @@ proptest! {
             Window::Sliding(Duration::from_secs(3600)), Window::Calendar(Period::Day), Window::Held,
         ]),
     ) {
-        let rule = Rule { measure: Measure::Tokens, window, max: 100 };
+        let rule = Rule { measure: Measure::Tokens, window, max: 100, strict: false };
         let mut bucket = Bucket::new(window);
         let mut open: Vec<(u64, u32)> = Vec::new();
         let mut used = 0;

@@ -3,6 +3,7 @@
 //! fair share of the ceiling.
 
 use super::key::Key;
+use super::strict::{Question, Verdict};
 use super::{Limits, Shard};
 use crate::domain::Moment;
 use crate::policy::limit::bucket::{Bucket, Mark, Standing};
@@ -17,6 +18,8 @@ const LEASES_MAX: usize = 1024;
 const WARM: Duration = Duration::from_secs(10);
 /// By this part it shrinks with every grant.
 const LARGEST_DECAY: u64 = 32;
+/// Without an answer for so long, a strict limit keeps to the fair share of the whole, and before to that of what was left.
+const RECENT: Duration = Duration::from_secs(1);
 /// Told where the next slice may hold enough.
 const SOON: Duration = Duration::from_millis(100);
 
@@ -41,6 +44,9 @@ pub(super) struct Lease {
     back: Moment,
     /// Told, and not yet answered.
     telling: bool,
+    /// When a strict limit was last answered, and what may be spent since without another answer.
+    answered: Moment,
+    alone: u64,
 }
 
 /// What a lease tells those who grant.
@@ -93,6 +99,8 @@ impl Lease {
             left: rule.max,
             back: Moment::ZERO,
             telling: false,
+            answered: Moment::ZERO,
+            alone: 0,
         }
     }
 
@@ -129,6 +137,52 @@ impl Lease {
         Ok(taken)
     }
 
+    /// What was asked of the server: it has counted what it gave. Without an answer this gateway decides alone.
+    fn take_strictly(
+        &mut self,
+        bucket: &mut Bucket,
+        (rule, gateways): (&Rule, u32),
+        amount: u64,
+        (verdict, now): (Option<Verdict>, Now),
+    ) -> Result<(u64, Mark), Duration> {
+        let amount = amount.min(rule.max);
+        (self.rule, self.asked) = (*rule, now.moment);
+        if let Some(Verdict { given, left, back }) = verdict {
+            self.hear(left, gateways, now.moment);
+            return if given {
+                Ok((amount, bucket.add(rule, amount, now)))
+            } else if matches!(rule.window, Window::Calendar(_)) {
+                Err(bucket.standing(rule, now).reset)
+            } else {
+                Err(back.max(Duration::from_millis(1)))
+            };
+        }
+        let taken = if !self.is_answered(now) {
+            bucket.take(&fair(rule, gateways), amount, now)?
+        } else if rule.max > 0 && amount <= self.alone {
+            self.alone -= amount;
+            (amount, bucket.add(rule, amount, now))
+        } else {
+            return Err(SOON);
+        };
+        self.untold = self.untold.saturating_add(signed(taken.0));
+        Ok(taken)
+    }
+
+    /// So much is left of the whole.
+    fn hear(&mut self, left: u64, gateways: u32, now: Moment) {
+        (self.left, self.answered, self.alone) = (left, now, left / u64::from(gateways.max(1)));
+    }
+
+    fn is_answered(&self, now: Now) -> bool {
+        self.answered > Moment::ZERO && now.moment.since(self.answered) < RECENT
+    }
+
+    /// The server has counted something that this gateway has not used, or told as its own.
+    fn untell(&mut self, amount: u64) {
+        self.untold = self.untold.saturating_sub(signed(amount));
+    }
+
     /// Something was used that nobody had reserved.
     pub(super) fn add(&mut self, amount: u64) {
         self.balance = self.balance.saturating_sub(amount);
@@ -143,7 +197,7 @@ impl Lease {
 
     /// The whole, as far as it is known here.
     pub(super) fn standing(&self, own: Standing, now: Now) -> Standing {
-        if self.ends <= now.moment {
+        if self.ends <= now.moment && !(self.rule.strict && self.is_answered(now)) {
             return own;
         }
         let since = u64::try_from(self.untold).unwrap_or(0);
@@ -156,10 +210,12 @@ impl Lease {
 
     fn report(&mut self, key: Key, bucket: Option<&mut Bucket>, now: Now) -> Option<Report> {
         let ending = now.moment.until(self.ends) < WARM / 20;
-        if self.telling || (self.untold == 0 && self.wanted == 0 && !ending) {
+        let quiet = self.untold == 0 && (self.rule.strict || (self.wanted == 0 && !ending));
+        if self.telling || quiet {
             return None;
         }
-        let idle = self.is_idle(now);
+        // Nothing is leased of a strict limit.
+        let idle = self.rule.strict || self.is_idle(now);
         let report = Report {
             key,
             rule: self.rule,
@@ -205,6 +261,9 @@ impl Limits {
             // What was spent while the answer was on its way is told next time.
             lease.balance = grant.balance.saturating_sub(u64::try_from(lease.untold).unwrap_or(0));
             lease.left = grant.left;
+            if report.rule.strict {
+                lease.hear(grant.left, self.gateways.load(Ordering::Relaxed), asked);
+            }
             lease.ends = if report.largest == 0 { Moment::ZERO } else { asked.after(grant.good) };
             lease.back = asked.after(grant.back);
             // Of one large request long ago a smaller and smaller part is kept ready.
@@ -218,6 +277,11 @@ impl Limits {
             lease.telling = false;
             lease.untold = lease.untold.saturating_add(report.spent);
         });
+    }
+
+    /// The server has counted this for nobody: its answer came too late.
+    pub fn too_late(&self, question: &Question) {
+        self.with_lease(question.key, |lease| lease.untell(question.amount));
     }
 
     fn with_lease(&self, key: Key, act: impl FnOnce(&mut Lease)) {
@@ -248,9 +312,18 @@ pub(super) struct Account<'a> {
 
 impl Account<'_> {
     /// As [`Bucket::take`].
-    pub(super) fn take(&mut self, rule: &Rule, amount: u64, now: Now) -> Result<(u64, Mark), Duration> {
+    pub(super) fn take(
+        &mut self,
+        rule: &Rule,
+        amount: u64,
+        verdict: Option<Verdict>,
+        now: Now,
+    ) -> Result<(u64, Mark), Duration> {
         let own = self.own(rule);
         match &mut self.lease {
+            Some(lease) if rule.strict => {
+                lease.take_strictly(self.bucket, (rule, self.gateways), amount, (verdict, now))
+            }
             Some(lease) => lease.take(self.bucket, (rule, self.gateways), amount, now),
             None => self.bucket.take(&own, amount, now),
         }
@@ -279,9 +352,18 @@ impl Account<'_> {
         self.lease.as_ref().map_or(own, |lease| lease.standing(own, now))
     }
 
+    /// What was counted here and told; nothing where it is shared with nobody.
+    pub(super) fn told(&mut self, rule: &Rule, now: Now) -> Option<u64> {
+        let used = self.bucket.used(rule, now);
+        let lease = self.lease.as_deref_mut()?;
+        lease.asked = now.moment;
+        Some(used.saturating_sub(u64::try_from(lease.untold).unwrap_or(0)))
+    }
+
     /// Another slice is wanted, and there may be one.
     pub(super) fn is_lacking(&self, now: Now) -> bool {
-        let lacks = |lease: &Lease| lease.ends <= now.moment || (lease.balance < lease.largest && lease.left > 0);
+        let short = |lease: &Lease| lease.ends <= now.moment || (lease.balance < lease.largest && lease.left > 0);
+        let lacks = |lease: &Lease| !lease.rule.strict && short(lease);
         self.lease.as_deref().is_some_and(lacks)
     }
 

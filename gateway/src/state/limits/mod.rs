@@ -8,11 +8,13 @@ mod key;
 mod lease;
 mod quotas;
 mod reserved;
+mod strict;
 
 pub use key::{Chain, ChainKey};
 pub use lease::{Grant, Report};
 pub use quotas::{Quotas, QuotasError};
 pub use reserved::{Charge, Refused, Reserved, Told};
+pub use strict::{Asked, Line, Question, Verdict};
 
 use crate::policy::limit::bucket::{Bucket, Standing};
 use crate::policy::limit::{Now, Rule};
@@ -45,6 +47,7 @@ pub struct Limits {
     gateways: AtomicU32,
     /// A lease is missing, or smaller than what is left.
     lacking: AtomicBool,
+    line: Line,
     /// Buckets that one part may hold.
     room: usize,
 }
@@ -69,6 +72,7 @@ impl Default for Limits {
             swept: AtomicUsize::new(0),
             gateways: AtomicU32::new(0),
             lacking: AtomicBool::new(false),
+            line: Line::default(),
             room: BUCKETS_MAX,
         }
     }

@@ -2,6 +2,7 @@
 //! settled.
 
 use super::key::ChainKey;
+use super::strict::{Question, Verdict};
 use super::{Limits, Place};
 use crate::policy::limit::bucket::{Mark, Standing};
 use crate::policy::limit::{Measure, Now, Rule};
@@ -66,15 +67,33 @@ impl Reserved {
         Self { limits, held: Vec::new(), told: Told { requests: None, tokens: None } }
     }
 
-    /// Takes everything that `charges` ask for; or nothing, and gives back what was taken before.
+    /// What the strict limits among `charges` have to be asked.
+    #[must_use]
+    pub fn questions<'a>(&self, charges: impl Iterator<Item = Charge<'a>>, now: Now) -> Vec<Question> {
+        let strict = charges.filter(|charge| charge.rule.strict && charge.rule.max > 0);
+        let ask = |Charge { limit, chain, rule, amount }| {
+            let mine = self.limits.with(chain, rule, now, |account| account.told(rule, now)).0?;
+            Some(Question { limit, rule: *rule, amount: amount.min(rule.max), mine, key: chain.key(rule) })
+        };
+        strict.filter_map(ask).collect()
+    }
+
+    /// Takes everything that `charges` ask for; or nothing, and gives back what was taken before. What strict limits said
+    /// is in `answers`.
     ///
     /// # Errors
     /// The limit that refuses, and when all would give.
-    pub fn take<'a>(&mut self, charges: impl Iterator<Item = Charge<'a>> + Clone, now: Now) -> Result<(), Refused> {
+    pub fn take<'a>(
+        &mut self,
+        charges: impl Iterator<Item = Charge<'a>> + Clone,
+        answers: &[(Question, Verdict)],
+        now: Now,
+    ) -> Result<(), Refused> {
         let mut refused: Option<Refused> = None;
         for Charge { limit, chain, rule, amount } in charges.clone() {
+            let verdict = if rule.strict { verdict(answers, chain, rule) } else { None };
             let (taken, place) = self.limits.with(chain, rule, now, |bucket| {
-                let taken = bucket.take(rule, amount, now);
+                let taken = bucket.take(rule, amount, verdict, now);
                 (taken, rule.measure.is_told().then(|| bucket.standing(rule, now)))
             });
             match taken {
@@ -137,6 +156,11 @@ impl Reserved {
     pub fn limits(&self) -> impl Iterator<Item = usize> {
         self.held.iter().map(|held| held.limit)
     }
+}
+
+fn verdict(answers: &[(Question, Verdict)], chain: ChainKey, rule: &Rule) -> Option<Verdict> {
+    let key = chain.key(rule);
+    answers.iter().find(|(question, _)| question.key == key).map(|(_, verdict)| *verdict)
 }
 
 impl Drop for Reserved {

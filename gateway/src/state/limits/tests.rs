@@ -23,7 +23,7 @@ fn chain(limit: &str, value: &str) -> ChainKey {
 }
 
 const fn rule(measure: Measure, window: Window, max: u64) -> Rule {
-    Rule { measure, window, max }
+    Rule { measure, window, max, strict: false }
 }
 
 fn rate(max: u64) -> Rule {
@@ -43,7 +43,7 @@ fn all_threads_together_pass_exactly_the_ceiling() {
                 for _ in 0..500 {
                     let mut reserved = Reserved::new(Arc::clone(&limits));
                     let charges = [charge(0, chain("a", "x"), &rule, 1)];
-                    if reserved.take(charges.into_iter(), at(SECOND)).is_ok() {
+                    if reserved.take(charges.into_iter(), &[], at(SECOND)).is_ok() {
                         reserved.settle(|_| 0, at(SECOND));
                         passed.fetch_add(1, Ordering::Relaxed);
                     }
@@ -63,7 +63,7 @@ fn a_refusal_takes_nothing_and_tells_when_all_would_give() {
     let ask = |tokens| {
         let mut reserved = Reserved::new(Arc::clone(&limits));
         let charges = [charge(0, a, &minute, 1), charge(1, b, &second, tokens)];
-        let taken = reserved.take(charges.into_iter(), at(31 * SECOND));
+        let taken = reserved.take(charges.into_iter(), &[], at(31 * SECOND));
         (taken, reserved)
     };
     let (taken, first) = ask(90);
@@ -87,7 +87,7 @@ fn a_quota_that_is_gone_is_told_before_a_rate() {
     let limits = Arc::new(Limits::default());
     let (quota, rate) = (rule(Measure::RequestQuota, Window::Calendar(Period::Hour), 0), rate(0));
     let charges = [charge(0, chain("a", "x"), &rate, 1), charge(1, chain("b", "x"), &quota, 1)];
-    let refused = Reserved::new(limits).take(charges.into_iter(), at(0)).unwrap_err();
+    let refused = Reserved::new(limits).take(charges.into_iter(), &[], at(0)).unwrap_err();
     assert_eq!((refused.limit, refused.measure), (1, Measure::RequestQuota));
 }
 
@@ -100,7 +100,7 @@ fn tokens_are_settled_and_what_has_not_ended_is_held() {
     let begin = || {
         let mut reserved = Reserved::new(Arc::clone(&limits));
         let charges = [charge(0, key, &held, 1), charge(0, key, &tokens, 40)];
-        reserved.take(charges.into_iter(), at(SECOND)).map(|()| reserved)
+        reserved.take(charges.into_iter(), &[], at(SECOND)).map(|()| reserved)
     };
     let mut one = begin().unwrap();
     assert_eq!(begin().unwrap_err().measure, Measure::Concurrent);
@@ -118,7 +118,7 @@ fn who_finds_no_room_shares_a_limit_with_the_others() {
     let rule = rate(3);
     let take = |name: String, now: u64| {
         let mut reserved = Reserved::new(Arc::clone(&limits));
-        let taken = reserved.take([charge(0, chain("a", &name), &rule, 1)].into_iter(), at(now));
+        let taken = reserved.take([charge(0, chain("a", &name), &rule, 1)].into_iter(), &[], at(now));
         reserved.settle(|_| 0, at(now));
         taken
     };
@@ -156,7 +156,7 @@ fn quotas_come_back_from_their_bytes() {
     assert!(limits.quotas_used(at(0)).is_none());
     let other = rate(5);
     let charges = [charge(0, chain("a", "x"), &quota, 60), charge(0, chain("a", "y"), &other, 1)];
-    reserved.take(charges.into_iter(), at(0)).unwrap();
+    reserved.take(charges.into_iter(), &[], at(0)).unwrap();
     reserved.settle(|_| 60, at(0));
     let bytes = limits.quotas_used(at(0)).unwrap().to_bytes();
     assert!(limits.quotas_used(at(0)).is_none(), "nothing new");
@@ -219,7 +219,7 @@ proptest! {
                 let charges = rules.iter().map(|rule| {
                     charge(0, keys[who], rule, if rule.measure.is_tokens() { amount } else { 1 })
                 });
-                if reserved.take(charges, now).is_ok() {
+                if reserved.take(charges, &[], now).is_ok() {
                     open.push((who, amount, reserved));
                 }
             } else {
@@ -258,7 +258,7 @@ fn grant(balance: u64, left: u64) -> Grant {
 /// Takes once from `limits` and settles as told.
 fn spend(limits: &Arc<Limits>, rule: &Rule, amount: u64, used: u64, now: Now) -> Result<(), Refused> {
     let mut reserved = Reserved::new(Arc::clone(limits));
-    reserved.take([charge(0, chain("a", "x"), rule, amount)].into_iter(), now)?;
+    reserved.take([charge(0, chain("a", "x"), rule, amount)].into_iter(), &[], now)?;
     reserved.settle(|_| used, now);
     Ok(())
 }
@@ -327,4 +327,42 @@ fn an_idle_lease_is_returned_and_forgotten() {
     limits.granted(&report, grant(0, 99), later.moment);
     assert!(limits.reports(later).is_empty());
     assert_eq!(limits.shards.iter().map(|shard| shard.lock().leases.len()).sum::<usize>(), 0);
+}
+
+#[test]
+fn a_strict_limit_does_what_the_server_says_and_alone_keeps_to_its_share_of_what_was_left() {
+    let limits = Arc::new(Limits::default());
+    limits.share(3);
+    let rule = Rule { strict: true, ..rate(30) };
+    let take = |verdict: Option<Verdict>, now| {
+        let mut reserved = Reserved::new(Arc::clone(&limits));
+        let charges = [charge(0, chain("a", "x"), &rule, 1)];
+        let questions = reserved.questions(charges.into_iter(), now);
+        let answers: Vec<_> = questions.into_iter().zip(verdict).collect();
+        let taken = reserved.take(charges.into_iter(), &answers, now);
+        reserved.settle(|_| 0, now);
+        taken.is_ok()
+    };
+    let back = Duration::from_secs(1);
+    assert!(take(Some(Verdict { given: true, left: 6, back }), at(SECOND)));
+    assert!(limits.reports(at(SECOND)).is_empty(), "the server has counted it");
+    assert_eq!((0..5).filter(|_| take(None, at(SECOND))).count(), 2, "a third of the six that were left");
+    assert!(!take(Some(Verdict { given: false, left: 0, back }), at(SECOND)));
+    assert!(!take(None, at(SECOND)));
+    // Nothing was heard for a second: a third of the thirty, of which three are used.
+    assert_eq!((0..20).filter(|_| take(None, at(3 * SECOND))).count(), 7);
+    let report = limits.reports(at(3 * SECOND)).swap_remove(0);
+    assert_eq!((report.spent, report.mine, report.wanted, report.largest), (9, 10, 0, 0));
+}
+
+#[test]
+fn a_verdict_that_came_too_late_is_given_back() {
+    let limits = Arc::new(Limits::default());
+    limits.share(3);
+    let rule = Rule { strict: true, ..rate(30) };
+    let question = Reserved::new(Arc::clone(&limits))
+        .questions([charge(0, chain("a", "x"), &rule, 1)].into_iter(), at(SECOND))
+        .swap_remove(0);
+    limits.too_late(&question);
+    assert_eq!(limits.reports(at(SECOND))[0].spent, -1);
 }
