@@ -196,4 +196,6 @@ impl Shard {
 }
 
 #[cfg(test)]
+mod schedules;
+#[cfg(test)]
 mod tests;
