@@ -96,7 +96,10 @@ async fn every_wrong_key_is_told_the_same() {
         refused(&answer, 401, "invalid_api_key");
         assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"tidegate\"", "{answer}");
         assert_eq!(answer.header("x-should-retry"), "false", "{answer}");
-        told.push(answer.text());
+        let mut headers = answer.headers.clone();
+        let own = ["x-request-id", "date"].map(|name| headers.remove(name).is_some());
+        assert_eq!(own, [true, true], "{answer}");
+        told.push(format!("{headers:?} {}", answer.text()));
         let record = gateway.record(&ask.id).await;
         assert_eq!(record["unproven"], why, "{record}");
         assert_eq!(record.get("consumer").and_then(Value::as_str), whose, "{record}");
@@ -106,6 +109,15 @@ async fn every_wrong_key_is_told_the_same() {
     }
     told.dedup();
     assert_eq!(told.len(), 1, "{told:#?}");
+    let bare = Ask::chat("gpt");
+    let path = format!("{}&subscription-key={good}&api-key={good}", bare.path);
+    let unasked = Ask { path, ..bare };
+    refused(&gateway.ask(&unasked).await, 401, "invalid_api_key");
+    let record = gateway.record(&unasked.id).await;
+    assert!(
+        record["unproven"] == "missing" && !record.to_string().contains(&good),
+        "no name of the query is on: {record}"
+    );
     let both = Ask::chat("gpt").header("api-key", &good).header("authorization", "Bearer a wrong one beside it");
     refused(&gateway.ask(&both).await, 401, "invalid_api_key");
     assert_eq!(a.requests() + b.requests(), 0, "no backend has seen any of it");

@@ -174,6 +174,48 @@ async fn a_route_and_an_address_have_limits_of_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_made_up_deployment_opens_no_bucket_of_its_own() {
+    let sim = Sim::start("swedencentral").await;
+    let limits = "{ name: model, by: [ deployment ], everywhere: true, requests: { max: 2, per: 1h } }";
+    let routes = "routes:\n  - { name: one, match: { deployment: gpt-one }, pool: chat }\n  \
+         - { name: some, match: { deployment: gpt-* }, pool: chat }\n  - { name: rest, pool: chat }\n";
+    let renaming = Setup::new().top(&format!("usage_limits: [ {limits} ]")).more(routes);
+    let gateway = renaming.backend("a", &sim, "deployment: Gpt").start().await;
+    let status = async |ask: Ask| gateway.ask(&ask).await.status;
+    // All of these are the backend's `Gpt`, however they are written.
+    let first = [Ask::chat("gpt-invented"), Ask::v1("anything")];
+    for ask in first {
+        assert_eq!(status(ask).await, 200);
+    }
+    for name in ["gpt-invented", "gpt-other", "GPT-OTHER", "anything", "gpt", "never-heard-of", "gpt%2Dx"] {
+        refused(&gateway.ask(&Ask::chat(name)).await, 429, "requests_limit_reached");
+        refused(&gateway.ask(&Ask::v1(&name.replace('%', ""))).await, 429, "requests_limit_reached");
+    }
+    // A name that the configuration knows has its own.
+    assert_eq!([status(Ask::chat("gpt-one")).await, status(Ask::v1("gpt-one")).await], [200, 200]);
+    refused(&gateway.ask(&Ask::chat("gpt-one")).await, 429, "requests_limit_reached");
+    let page = gateway.admin("/limits").await.json();
+    assert_eq!(page["buckets"], 2, "{page}");
+}
+
+/// Addresses that were seen once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn buckets_that_count_nothing_any_more_are_dropped() {
+    let sim = Sim::start("swedencentral").await;
+    let limits =
+        "{ name: each, by: [ address ], everywhere: true, requests: { max: 5, per: 1s }, concurrent: { requests: 5 } }";
+    let gateway = setup(&sim, limits).top("trusted_hops: { networks: [ 127.0.0.0/8 ] }").start().await;
+    let client = gateway.client(Proto::H1).keeping();
+    for index in 0..100 {
+        let ask = Ask::chat("gpt").header("x-forwarded-for", &format!("192.0.2.{index}"));
+        assert_eq!(client.ask(&ask).await.status, 200);
+    }
+    let buckets = async || gateway.admin("/limits").await.json()["buckets"].as_u64().unwrap();
+    assert!(buckets().await >= 100, "each has its own");
+    eventually("idle buckets are dropped", secs(120), async || (buckets().await == 0).then_some(())).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn counters_survive_a_reload_and_ceilings_are_the_new_ones() {
     let sim = Sim::start("swedencentral").await;
     let limit = |max: u32| format!("{{ name: all, everywhere: true, requests: {{ max: {max}, per: 1h }} }}");

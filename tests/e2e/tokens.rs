@@ -2,7 +2,9 @@
 //! is sprayed with made-up keys costs.
 
 use crate::common::{secs, served_by};
-use harness::{Answer, Ask, Authority, Gateway, Issuer, Setup, Sim, eventually};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use harness::{Answer, Ask, Authority, Gateway, Issuer, Setup, Sim, eventually, workspace_file};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -66,48 +68,149 @@ async fn a_token_calls_as_its_consumer_and_goes_no_further() {
     }
 }
 
+/// What a client is told, without what is its own request's.
+fn told(answer: &Answer) -> String {
+    let own = |name: &str| ["x-request-id", "date"].contains(&name);
+    let headers = answer.headers.iter().filter(|(name, _)| !own(name.as_str()));
+    let mut headers: Vec<String> = headers.map(|(name, value)| format!("{name}: {value:?}")).collect();
+    headers.sort();
+    format!("{} {headers:?} {}", answer.status, answer.text())
+}
+
+fn part(value: impl AsRef<[u8]>) -> String {
+    URL_SAFE_NO_PAD.encode(value)
+}
+
+/// Signed with the issuer's public key, in the forms in which people have it, as if it were a shared secret.
+fn by_public_key(issuer: &Issuer, claims: &str) -> Vec<String> {
+    let published: Value = serde_json::from_str(&issuer.published()).unwrap();
+    let foreign = rsa()["keys"][0].clone();
+    let keys = published["keys"].as_array().unwrap().iter().chain([&foreign]).cloned();
+    let secrets = keys.clone().flat_map(|key| {
+        let text = key["n"].as_str().or(key["x"].as_str()).unwrap().to_owned();
+        let raw = URL_SAFE_NO_PAD.decode(&text).unwrap();
+        [raw, text.into_bytes(), key.to_string().into_bytes()]
+    });
+    let kids: Vec<Value> = keys.map(|key| key["kid"].clone()).collect();
+    let forge = |secret: Vec<u8>| {
+        let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &secret);
+        kids.clone().into_iter().map(move |kid| {
+            let message = format!("{}.{}", part(json!({"alg": "HS256", "kid": kid}).to_string()), part(claims));
+            let tag = part(ring::hmac::sign(&key, message.as_bytes()));
+            format!("{message}.{tag}")
+        })
+    };
+    secrets.flat_map(forge).collect()
+}
+
+/// Keys of another implementation, an RSA one first.
+fn rsa() -> Value {
+    let text = std::fs::read_to_string(workspace_file("gateway/src/policy/token/vectors.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Bad ones of every kind, with the reason that only the log tells. `good` is signed.
+fn bad(issuer: &Issuer, good: &str, roles: &dyn Fn(Value) -> Value) -> Vec<(String, &'static str)> {
+    let header = |header: Value| issuer.token_with(&header, &roles(json!({})));
+    let claims = |claims: Value| issuer.token(&roles(claims));
+    let pieces: Vec<&str> = good.split('.').collect();
+    let with = |header: &str, claims: &str| format!("{}.{}.{}", part(header), part(claims), pieces[2]);
+    let nested = format!("{}1{}", "{\"a\":".repeat(300), "}".repeat(300));
+    let mut all = vec![
+        (format!("{}x", &good[..good.len() - 2]), "token_malformed"),
+        (format!("{}{}", &good[..good.len() - 43], "A".repeat(43)), "token_signature"),
+        ("..".to_owned(), "token_malformed"),
+        (format!("{}.{}.", pieces[0], pieces[1]), "token_malformed"),
+        (format!("{}.{}", pieces[0], pieces[1]), "unknown"),
+        (format!("{good}.{}", pieces[2]), "unknown"),
+        (format!("{}.{}.AAAA", "A".repeat(4000), "A".repeat(4200)), "token_malformed"),
+        (format!("{}.{}!.{}", pieces[0], pieces[1], pieces[2]), "token_malformed"),
+        (format!("{}.{}=.{}", pieces[0], pieces[1], pieces[2]), "token_malformed"),
+        (with("{", "{}"), "token_malformed"),
+        (with("[]", "{}"), "token_malformed"),
+        (with("{\"alg\":\"EdDSA\",\"alg\":\"none\"}", "{}"), "token_malformed"),
+        (with("{\"alg\":\"EdDSA\"}", &nested), "token_claims"),
+        (with(&nested, "{}"), "token_malformed"),
+        (header(json!({"alg": "none"})), "token_algorithm"),
+        (format!("{}.{}.", part(r#"{"alg":"none"}"#), pieces[1]), "token_malformed"),
+        (header(json!({"alg": "HS256", "kid": "key-1"})), "token_algorithm"),
+        (header(json!({"alg": "RS256", "kid": "key-1"})), "token_algorithm"),
+        (header(json!({"alg": "EdDSA", "kid": "rsa"})), "token_algorithm"),
+        (header(json!({"alg": "RS256", "kid": "rsa"})), "token_signature"),
+        (header(json!({"alg": "EdDSA", "kid": "key-1", "crit": ["exp"]})), "token_header"),
+        (claims(json!({"iss": "https://other.example/"})), "token_issuer"),
+        (claims(json!({"aud": "other"})), "token_audience"),
+        (claims(json!({"exp": now() - 61})), "token_expired"),
+        (claims(json!({"exp": null})), "token_claims"),
+        (claims(json!({"exp": (now() + 600).to_string()})), "token_claims"),
+        (claims(json!({"exp": u64::MAX})), "token_claims"),
+        (claims(json!({"nbf": now() + 90})), "token_not_yet_valid"),
+    ];
+    for name in ["jku", "x5u", "jwk", "x5c"] {
+        let mut brought = json!({"alg": "EdDSA", "kid": "key-1"});
+        brought[name] = json!(format!("http://{}/keys", issuer.address()));
+        all.push((header(brought), "token_header"));
+    }
+    let body = json!({"iss": "https://id.example/", "aud": "tidegate", "azp": "app-1", "exp": now() + 600, "roles": ["Chat.Use"]});
+    all.extend(by_public_key(issuer, &body.to_string()).into_iter().map(|token| (token, "token_algorithm")));
+    all
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bad_tokens_are_refused_alike_and_the_log_knows_why() {
     let (sim, issuer) = (Sim::start("swedencentral").await, Issuer::start().await);
-    let entry = issuer.entry(", require: [ { claim: roles, any: [ Chat.Use ] } ]");
-    let gateway = setup(&sim, &entry).start().await;
+    let mut published: Value = serde_json::from_str(&issuer.published()).unwrap();
+    published["keys"].as_array_mut().unwrap().push(rsa()["keys"][0].clone());
+    let entry = Issuer::entry_with("{ file: keys.json }", ", require: [ { claim: roles, any: [ Chat.Use ] } ]");
+    let gateway = setup(&sim, &entry).file("keys.json", &published.to_string()).start().await;
     let roles = |mut claims: Value| {
         claims["roles"] = json!(["Chat.Use"]);
         claims
     };
     let good = issuer.token(&roles(json!({})));
     served_by(&gateway.ask(&bearing(&good)).await, "swedencentral/a");
-    let header = |header: Value| issuer.token_with(&header, &roles(json!({})));
-    let mut bodies = Vec::new();
-    for (token, why) in [
-        (format!("{}x", &good[..good.len() - 2]), "token_malformed"),
-        (format!("{}{}", &good[..good.len() - 43], "A".repeat(43)), "token_signature"),
-        ("..".to_owned(), "token_malformed"),
-        (format!("{}.{}.AAAA", "A".repeat(4000), "A".repeat(4200)), "token_malformed"),
-        (header(json!({"alg": "none"})), "token_algorithm"),
-        (header(json!({"alg": "HS256", "kid": "key-1"})), "token_algorithm"),
-        (header(json!({"alg": "RS256", "kid": "key-1"})), "token_algorithm"),
-        (header(json!({"alg": "EdDSA", "kid": "key-1", "crit": ["exp"]})), "token_header"),
-        (header(json!({"alg": "EdDSA", "kid": "key-1", "jku": "http://127.0.0.1/keys"})), "token_header"),
-        (issuer.token(&roles(json!({"iss": "https://other.example/"}))), "token_issuer"),
-        (issuer.token(&roles(json!({"aud": "other"}))), "token_audience"),
-        (issuer.token(&roles(json!({"exp": now() - 61}))), "token_expired"),
-        (issuer.token(&roles(json!({"exp": (now() + 600).to_string()}))), "token_claims"),
-        (issuer.token(&roles(json!({"nbf": now() + 90}))), "token_not_yet_valid"),
-    ] {
+    let unknown = gateway.ask(&Ask::chat("gpt").header("authorization", "Bearer a-key-that-is-nobodys-at-all")).await;
+    refused(&unknown);
+    let bad = bad(&issuer, &good, &roles);
+    assert!(bad.len() > 40, "{}", bad.len());
+    for (token, why) in bad {
         let ask = bearing(&token);
         let answer = gateway.ask(&ask).await;
         refused(&answer);
-        bodies.push(answer.text());
+        assert_eq!(told(&answer), told(&unknown), "{why}: {token}");
         assert_eq!(gateway.record(&ask.id).await["unproven"], why, "{token}");
     }
-    assert!(bodies.windows(2).all(|pair| pair[0] == pair[1]), "{bodies:?}");
+    // What no header may hold is refused before anybody looks at it.
+    let huge = gateway.ask(&bearing(&format!("{}.{}.AAAA", "A".repeat(50_000), "A".repeat(50_000)))).await;
+    assert_eq!(huge.status, 431, "{huge}");
+    assert_eq!((sim.requests(), issuer.fetches()), (1, 0), "nobody was asked for any of these");
     let lacking = gateway.ask(&bearing(&issuer.token(&json!({"roles": ["Other"]})))).await;
     assert_eq!((lacking.status, lacking.code().as_str()), (403, "not_allowed"), "{lacking}");
     // Clocks may differ by a minute.
     for claims in [json!({"exp": now() - 30}), json!({"nbf": now() + 30, "iat": now() + 30})] {
         served_by(&gateway.ask(&bearing(&issuer.token(&roles(claims)))).await, "swedencentral/a");
     }
+}
+
+/// Whoever has the same value of a claim shares a bucket, and nobody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_limit_by_a_claim_goes_by_its_value() {
+    let (sim, issuer) = (Sim::start("swedencentral").await, Issuer::start().await);
+    let limits =
+        "usage_limits: [ { name: tenant, by: [ { claim: tid } ], everywhere: true, requests: { max: 2, per: 1h } } ]";
+    let gateway = setup(&sim, &issuer.entry(", claims: [ tid ]")).top(limits).start().await;
+    let status = async |tid: Value, jti: u32| {
+        gateway.ask(&bearing(&issuer.token(&json!({"tid": tid, "jti": jti.to_string()})))).await.status
+    };
+    assert_eq!(
+        [status(json!("one"), 1).await, status(json!("one"), 2).await, status(json!("one"), 3).await],
+        [200, 200, 429]
+    );
+    assert_eq!([status(json!("two"), 4).await, status(json!("One"), 5).await], [200, 200], "others have their own");
+    // Without the claim, keys and all: one bucket.
+    let key = Ask::chat("gpt").header("api-key", KEY);
+    assert_eq!([status(json!(null), 6).await, gateway.ask(&key).await.status], [200, 200]);
+    assert_eq!([status(json!(null), 7).await, gateway.ask(&key.again()).await.status], [429, 429]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -173,6 +173,98 @@ async fn chunked_json_that_breaks_is_cut_without_an_event() {
     }
 }
 
+/// A backend of HTTP/1.0, or one that says nothing of a length: its connection ends with its answer.
+async fn unframed(version: &str, media: &str, parts: &[&str]) -> Wire {
+    let mut all = vec![format!("HTTP/{version} 200 OK\r\ncontent-type: {media}\r\n\r\n")];
+    all.extend(parts.iter().map(ToString::to_string));
+    Wire::serve(move |mut stream| {
+        let parts = all.clone();
+        async move {
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head).await;
+            for part in parts {
+                let _ = stream.write_all(part.as_bytes()).await;
+                tokio::time::sleep(ms(30)).await;
+            }
+            // Closed with the rest of the request unread, the connection would be reset.
+            let _ = stream.shutdown().await;
+            let _ = tokio::time::timeout(secs(5), stream.read_to_end(&mut Vec::new())).await;
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_only_the_end_of_its_connection_ends_is_broken_without_done() {
+    let broken = serde_json::json!("broken_late");
+    let responses = || Ask::json("/openai/v1/responses", r#"{"model":"gpt","stream":true,"input":"hi"}"#);
+    let completions = || Ask::json("/openai/v1/completions", r#"{"model":"gpt","stream":true,"prompt":"hi"}"#);
+    for (version, parts) in [("1.0", &[WHOLE, WHOLE][..]), ("1.1", &[WHOLE, "data: {\"half\":\"of o"])] {
+        let wire = unframed(version, EVENTS, parts).await;
+        let gateway = at(&wire).pool("ejection: { failures: 0, failure_share: 0% }").start().await;
+        for proto in Proto::PLAIN {
+            for ask in [Ask::stream("gpt"), Ask::v1_stream("gpt"), responses(), completions()] {
+                let ask = Ask { streams: true, ..ask };
+                let (events, end) = gateway.client(proto).open(&ask).await.events().rest().await;
+                assert_eq!(events.len(), 3, "{events:?}");
+                assert_eq!(events[0].data, WHOLE[6..].trim(), "what came is passed on");
+                assert_eq!(events[2].json()["error"]["code"], "stream_broken", "{events:?}");
+                assert_eq!(matches!(end, End::Cut(_)), proto == Proto::H1, "{end:?}");
+                let record = gateway.record(&ask.id).await;
+                assert_eq!((&record["ending"], &record["attempts"][0]["outcome"]), (&broken, &broken), "{record}");
+            }
+        }
+        let metrics = gateway.metrics().await;
+        assert_eq!(metrics.count("tidegate_attempts_total", &[("outcome", "broken_late")]), 8);
+        assert_eq!(metrics.count("tidegate_requests_total", &[("ending", "broken_late")]), 8);
+        until_idle(&gateway).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_the_end_of_its_connection_ends_is_whole_where_it_says_so_or_cannot_say() {
+    let completed = "event: response.completed\ndata: {\"type\":\"response.completed\"}\n\n";
+    let error = "data: {\"error\":{\"type\":\"user_error\",\"code\":\"content_filter\"}}\n\n";
+    for (media, parts) in [
+        (EVENTS, &[WHOLE, "data: [DONE]\n\n"][..]),
+        (EVENTS, &[WHOLE, "data: [DONE]"]),
+        (EVENTS, &[WHOLE, completed]),
+        (EVENTS, &[WHOLE, error]),
+        ("application/json", &["{\"a\":", "1}"]),
+    ] {
+        let wire = unframed("1.0", media, parts).await;
+        let gateway = at(&wire).start().await;
+        for proto in Proto::PLAIN {
+            let ask = Ask::stream("gpt");
+            let answer = gateway.client(proto).ask(&ask).await;
+            assert_eq!((answer.text(), &answer.cut), (parts.concat(), &None), "{answer}");
+            let ending = if parts.contains(&error) { "client_error" } else { "served" };
+            assert_eq!(gateway.record(&ask.id).await["ending"], ending);
+        }
+    }
+    // An operation whose streams have no such end.
+    let wire = unframed("1.0", EVENTS, &[WHOLE]).await;
+    let gateway = at(&wire).start().await;
+    let ask = Ask::json("/openai/v1/audio/speech", r#"{"model":"gpt","input":"hi","voice":"x","stream_format":"sse"}"#);
+    let answer = gateway.ask(&ask).await;
+    assert_eq!((answer.text().as_str(), &answer.cut), (WHOLE, &None), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_whose_connection_ends_before_its_first_event_fails_over() {
+    let b = Sim::start("francecentral").await;
+    let wire = unframed("1.0", EVENTS, &["data: {\"half\":\"of o"]).await;
+    let gateway = at(&wire).backend("b", &b, "priority: 200").start().await;
+    for proto in Proto::PLAIN {
+        gateway.until_eligible("a", true).await;
+        let ask = stream(5, ms(1));
+        let (events, end) = gateway.client(proto).open(&ask).await.events().rest().await;
+        crate::common::is_whole(&events, 5);
+        assert_eq!(end, End::Whole);
+    }
+    assert_eq!(b.requests(), 2);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn backends_that_break_late_are_ejected_like_others_that_fail() {
     let (a, b) = regions().await;

@@ -13,7 +13,9 @@
 
 mod common;
 
+mod absurd;
 mod breaks;
+mod canaries;
 mod counting;
 mod drain;
 mod gate;

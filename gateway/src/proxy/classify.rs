@@ -14,7 +14,7 @@ use crate::policy::eject::{Standing, Transition};
 use crate::policy::failover::{self, Next, Refusal, Situation};
 use crate::state::{BackendState, Pick, PoolState};
 use crate::telemetry::clock;
-use http::StatusCode;
+use http::{StatusCode, Version, header};
 use pingora::http::ResponseHeader;
 use pingora::{Error, ErrorSource, ErrorType};
 use std::sync::Arc;
@@ -42,6 +42,7 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
     if let Some(current) = ctx.attempts.current.as_mut() {
         current.status = header.status.as_u16();
         current.outcome = Some(outcome);
+        current.unframed = is_unframed(header);
         // Only times that compare with others': a whole answer takes as long as it is long.
         let comparable = ctx.admission.as_ref().is_some_and(|a| a.facts.stream || a.operation == Operation::Embeddings);
         current.ticket.first_byte(now, comparable && outcome == Outcome::Served);
@@ -67,6 +68,12 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
     };
     finish(ctx, outcome, advice, now);
     decide(ctx, outcome, now)
+}
+
+/// Whether the answer ends with its connection, as HTTP/1.0 has it: a break looks like an end.
+fn is_unframed(header: &ResponseHeader) -> bool {
+    let has = |name| header.headers.contains_key(name);
+    header.version < Version::HTTP_2 && !has(header::CONTENT_LENGTH) && !has(header::TRANSFER_ENCODING)
 }
 
 /// A stream is a success from its beginning on, not from its header.

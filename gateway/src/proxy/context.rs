@@ -164,6 +164,8 @@ pub(super) struct Current {
     pub(super) gated: bool,
     /// How long to stay away, should it turn out to be a 429.
     pub(super) advice: Option<Duration>,
+    /// Only the end of its connection ends the answer.
+    pub(super) unframed: bool,
     /// A stale keep-alive connection was already replaced once.
     pub(super) fresh: bool,
 }
@@ -181,6 +183,8 @@ pub(super) struct Relay {
     pub(super) status: u16,
     pub(super) first_byte: Moment,
     pub(super) meter: Meter,
+    /// The backend's framing cannot tell an end from a break: the events must.
+    pub(super) unframed: bool,
     /// Takes the usage chunk out that the client did not ask for.
     pub(super) strip: Option<Box<Stripper>>,
     /// Body bytes seen from the backend.

@@ -9,11 +9,12 @@ use super::live::Live;
 use super::route::Routed;
 use super::tokens;
 use crate::config::snapshot::{Consumer, Snapshot};
-use crate::domain::{Caller, Consumed, Denial, LimitName, Moment, Quantity};
+use crate::domain::{Caller, Consumed, Denial, DeploymentName, LimitName, Moment, Quantity};
 use crate::openai::estimate::Estimate;
 use crate::openai::facts::Facts;
 use crate::policy::limit::bucket::Standing;
 use crate::policy::limit::{Limit, Measure, Now, Part, TOKENS_BELIEVED_MAX};
+use crate::policy::route::{DeploymentMatch, Matcher};
 use crate::state::{Chain, ChainKey, Charge, Question, Refused, Reserved, Verdict};
 use crate::telemetry::clock;
 use bytes::Bytes;
@@ -304,6 +305,18 @@ async fn ask(live: &Live, questions: Vec<Question>) -> Vec<(Question, Verdict)> 
     answered.collect()
 }
 
+/// What a limit knows the deployment of a request by. Behind a pattern a client may make up any name that backends replace by
+/// their own: theirs counts then, so that no name opens a bucket of its own.
+fn deployment<'r>(live: &'r Live, routed: &'r Routed) -> Option<&'r str> {
+    let asked = routed.deployment.as_deref()?;
+    let is_one = |matcher: &Matcher| matches!(matcher.deployment, DeploymentMatch::Exact(_));
+    if live.matchers.get(routed.route).is_some_and(is_one) {
+        return Some(asked);
+    }
+    let backends = live.fleet.snapshot.pools.get(routed.pool).map_or(&[][..], |pool| &pool.backends);
+    Some(backends.iter().find_map(|backend| backend.deployment.as_ref()).map_or(asked, DeploymentName::as_str))
+}
+
 fn denial(refused: Refused, list: &[Limit]) -> Denial {
     let Some(limit) = list.get(refused.limit).map(|limit| limit.name.clone()) else {
         return Denial::Overloaded { retry_after: refused.wait };
@@ -357,7 +370,7 @@ impl Asking<'_> {
                 chain.push(part, route.map(|route| route.name.as_str().as_bytes()));
             }
             Part::Deployment => {
-                let name = routed.and_then(|routed| routed.deployment.as_deref()).map(str::to_ascii_lowercase);
+                let name = routed.and_then(|routed| deployment(self.live, routed)).map(str::to_ascii_lowercase);
                 chain.push(part, name.as_deref().map(str::as_bytes));
             }
             Part::Address => match self.envelope.client.map(|client| client.ip().to_canonical()) {

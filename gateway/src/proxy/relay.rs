@@ -8,6 +8,7 @@ use super::limits;
 use super::tokens;
 use crate::domain::{Moment, Outcome};
 use crate::openai::answer::{self, Media};
+use crate::openai::operation::Operation;
 use crate::openai::refusal;
 use crate::openai::sse;
 use bytes::Bytes;
@@ -39,7 +40,8 @@ pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: 
         limits::tell(ctx, headers);
         advise(ctx, headers, status, now);
     });
-    let relay = Relay { status, first_byte: now, meter, strip, bytes: 0 };
+    let unframed = ctx.attempts.current.as_ref().is_some_and(|current| current.unframed);
+    let relay = Relay { status, first_byte: now, meter, unframed, strip, bytes: 0 };
     count_open(ctx, &relay, 1);
     ctx.relay = Some(relay);
 }
@@ -125,6 +127,12 @@ pub(super) fn pass(ctx: &mut RequestContext, body: &mut Option<Bytes>, end: bool
             Meter::Tunnel | Meter::Off => {}
         }
     }
+    if end
+        && relay.is_cut()
+        && let Some(admission) = ctx.admission.as_ref().filter(|a| ends_by_event(a.operation))
+    {
+        admission.desk.cut();
+    }
     if let Some(strip) = &mut relay.strip {
         let passed = body.as_ref().map(|chunk| strip.feed(chunk));
         let rest = if end { strip.finish() } else { Bytes::new() };
@@ -133,6 +141,23 @@ pub(super) fn pass(ctx: &mut RequestContext, body: &mut Option<Bytes>, end: bool
             Some(passed) => Some([passed, rest].concat().into()),
             None => (!rest.is_empty()).then_some(rest),
         };
+    }
+}
+
+/// A whole stream of this operation says its end: `[DONE]`, or an event such as `response.completed`.
+const fn ends_by_event(operation: Operation) -> bool {
+    matches!(operation, Operation::ChatCompletions | Operation::Completions | Operation::Responses)
+}
+
+impl Relay {
+    /// The answer is over, its framing does not say whether it is whole, and its events say that it is not.
+    fn is_cut(&mut self) -> bool {
+        let Meter::Events(scanner) = &mut self.meter else { return false };
+        if !self.unframed {
+            return false;
+        }
+        scanner.finish();
+        !scanner.done() && scanner.error().is_none()
     }
 }
 

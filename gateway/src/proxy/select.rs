@@ -66,6 +66,7 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
         asked_usage: false,
         gated: false,
         advice: None,
+        unframed: false,
         fresh: false,
     });
     Ok(peer)

@@ -186,3 +186,56 @@ pub(super) fn counted(ctx: &RequestContext, consumed: Consumed) -> Option<Usage>
     };
     Some(consumed.charged(prompt))
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests may panic")]
+mod tests {
+    use super::*;
+    use crate::config::load_text;
+    use crate::openai::facts;
+    use crate::state::Registry;
+    use crate::telemetry::Metrics;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A chat of so many bytes.
+    fn chat(bytes: usize) -> Bytes {
+        let bare = r#"{"model":"gpt-4o","messages":[{"role":"user","content":""}]}"#;
+        let words = "word ".repeat(bytes / 5 + 1);
+        bare.replace("\"\"", &format!("\"{}\"", &words[..bytes - bare.len()])).into()
+    }
+
+    fn routed(body: &Bytes) -> Routed {
+        let target = operation::parse("/openai/v1/chat/completions").unwrap();
+        let (operation, shape) = (target.operation, target.shape("/openai/v1/chat/completions"));
+        let facts = facts::from_json(body, true).unwrap();
+        let deployment = Some("gpt-4o".to_owned());
+        Routed { route: 0, pool: 0, operation, shape, deployment, facts, multipart: false }
+    }
+
+    #[test]
+    fn a_large_prompt_is_counted_exactly_and_not_on_an_async_thread() {
+        let text = "version: 1\nlisteners: [ { name: a, address: \"127.0.0.1:0\" } ]\npools:\n  - name: chat\n    backends: [ { name: b, \
+                    region: eastus, url: \"http://127.0.0.1:9\", auth: none } ]\n";
+        let (snapshot, _) = load_text("x.yaml", text, Path::new("."), &|_| None).unwrap();
+        let live = Live::new(Registry::default().bind(Arc::new(snapshot)), &Metrics::new().unwrap());
+        for (bytes, elsewhere) in [(1000, false), (INLINE_MAX, false), (INLINE_MAX + 1, true), (200 * 1024, true)] {
+            let body = chat(bytes);
+            assert_eq!(body.len(), bytes);
+            // The one async thread is this one: every thread that starts is one that may block.
+            let started = Arc::new(AtomicUsize::new(0));
+            let count = Arc::clone(&started);
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            let runtime = builder
+                .on_thread_start(move || {
+                    count.fetch_add(1, Ordering::AcqRel);
+                })
+                .build()
+                .unwrap();
+            let estimate = runtime.block_on(estimate(&live, &routed(&body), &body));
+            let words = (bytes - chat(100).len() + 40) as u64 / 5;
+            assert!(estimate.exact && estimate.prompt.abs_diff(words) < 20, "{bytes}: {estimate:?}");
+            assert_eq!(started.load(Ordering::Acquire), usize::from(elsewhere), "{bytes}");
+        }
+    }
+}

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use futures::Stream;
 use http::HeaderMap;
 use parking_lot::Mutex;
-use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::custom::CustomMessageWrite;
 use pingora::protocols::http::custom::server::Session as CustomSession;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::{Digest, l4::socket::SocketAddr};
+use pingora::{Error, ErrorType, Result};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,9 +44,15 @@ pub(super) struct Desk {
     order: Mutex<Option<Order>>,
     inner: Mutex<Option<Box<ServerSession>>>,
     open: AtomicBool,
+    cut: AtomicBool,
 }
 
 impl Desk {
+    /// The answer that ends now is not whole: after its last byte the attempt has broken.
+    pub(super) fn cut(&self) {
+        self.cut.store(true, Ordering::Relaxed);
+    }
+
     /// Places the order of the attempt that is about to start.
     pub(super) fn place(&self, order: Order) {
         self.open.store(false, Ordering::Relaxed);
@@ -129,11 +135,25 @@ impl<R> Drop for Wrapper<R> {
     }
 }
 
+/// The end of an answer becomes its break.
+fn break_off(tasks: &mut Vec<HttpTask>) {
+    for task in tasks.iter_mut() {
+        if let HttpTask::Body(_, end) = task {
+            *end = false;
+        }
+    }
+    tasks.retain(|task| !matches!(task, HttpTask::Done));
+    let mut error = Error::new(ErrorType::ConnectionClosed);
+    error.as_up();
+    tasks.push(HttpTask::Failed(error));
+}
+
 impl<R: Role> Wrapper<R> {
     /// Takes the order over, if a new one lies on the desk.
     fn pick_up(&mut self) {
         let order = self.desk.order.lock().take();
         if let Some(order) = order {
+            self.desk.cut.store(false, Ordering::Relaxed);
             self.role.obey(order);
         }
     }
@@ -176,7 +196,10 @@ impl<R: Role> CustomSession for Wrapper<R> {
         self.inner.write_response_trailers(trailers).await
     }
 
-    async fn response_duplex_vec(&mut self, tasks: Vec<HttpTask>) -> Result<bool> {
+    async fn response_duplex_vec(&mut self, mut tasks: Vec<HttpTask>) -> Result<bool> {
+        if self.desk.cut.load(Ordering::Relaxed) {
+            break_off(&mut tasks);
+        }
         self.role.respond(&mut self.inner, &self.desk, tasks).await
     }
 

@@ -55,7 +55,7 @@ pub(in crate::config) enum Part {
     Plan,
     /// The route.
     Route,
-    /// The deployment, as the client names it.
+    /// The deployment, as the client names it; where the route takes any name and backends have one of their own, theirs.
     Deployment,
     /// The client's address; of IPv6 the first 64 bits.
     Address,

@@ -228,7 +228,7 @@ impl Shape {
             return None;
         }
         let (prompt, completion) = (self.prompt_tokens.unwrap_or(0), self.completion_tokens.unwrap_or(0));
-        if prompt > TOKENS_MAX || completion > TOKENS_MAX {
+        if prompt.saturating_add(completion) > TOKENS_MAX {
             return None;
         }
         let cached = self.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0);

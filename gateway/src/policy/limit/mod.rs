@@ -115,7 +115,7 @@ pub enum Part {
     Plan,
     /// The route.
     Route,
-    /// The deployment, as the client names it, in lower case.
+    /// The deployment, as the client names it, or as the backends do where it may make up the name; in lower case.
     Deployment,
     /// The client's address; of IPv6 the first 64 bits.
     Address,

@@ -15,8 +15,8 @@ pub(super) struct Key(pub(super) u64, pub(super) u64);
 /// The name of a limit's buckets for one chain of values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChainKey {
-    limit: Key,
-    chain: Key,
+    pub(super) limit: Key,
+    pub(super) chain: Key,
 }
 
 /// Names a chain, value by value.

@@ -200,4 +200,6 @@ impl Shard {
 }
 
 #[cfg(test)]
+mod schedules;
+#[cfg(test)]
 mod tests;
