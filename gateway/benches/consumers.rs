@@ -89,7 +89,7 @@ fn admit(fleet: &Fleet, access: &Access, consumer: usize) -> Reserved {
         })
     });
     let mut reserved = Reserved::new(Arc::clone(&fleet.limits));
-    reserved.take(charges, now).unwrap();
+    reserved.take(charges, &[], now).unwrap();
     black_box(reserved.told());
     reserved
 }
