@@ -13,6 +13,7 @@ mod moment;
 mod name;
 mod network;
 mod outcome;
+mod quota;
 mod secret;
 mod token_flaw;
 mod unproven;
@@ -28,10 +29,11 @@ pub use ending::Ending;
 pub use moment::Moment;
 pub use name::{
     BackendId, BackendName, ConsumerName, DeploymentName, IssuerName, LimitName, ListenerName, NameError, PlanName,
-    PoolName, Region, RouteName, RuleName,
+    PoolName, QuotaName, Region, RouteName, RuleName,
 };
 pub use network::{Network, NetworkError, NetworkSet};
 pub use outcome::Outcome;
+pub use quota::{Budgets, Cost, Quota, Told};
 pub use secret::Secret;
 pub use token_flaw::TokenFlaw;
 pub use unproven::Unproven;

@@ -79,14 +79,13 @@ pub fn retry_after(headers: &HeaderMap, now_unix: u64) -> Option<Advice> {
 }
 
 /// The first value of a header that `read` understands.
-fn first(headers: &HeaderMap, name: &str, read: impl Fn(&str) -> Option<Duration>) -> Option<Duration> {
+pub(super) fn first<T>(headers: &HeaderMap, name: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
     headers
         .get_all(name)
         .iter()
         .filter(|value| value.len() <= VALUE_LENGTH_MAX)
         .filter_map(|value| value.to_str().ok())
         .find_map(|text| read(text.trim()))
-        .map(|wait| wait.min(WAIT_MAX))
 }
 
 /// A plain number, without sign or exponent; `per_second` of its units make a second.
@@ -100,11 +99,11 @@ fn number(text: &str, per_second: f64) -> Option<Duration> {
 
 fn date(text: &str, now_unix: u64) -> Option<Duration> {
     let then = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some(then.saturating_sub(Duration::from_secs(now_unix)))
+    Some(then.saturating_sub(Duration::from_secs(now_unix)).min(WAIT_MAX))
 }
 
-/// Seconds, or a Go-like sum of units: `6m0s`, `1s`, `20ms`.
-fn reset(text: &str) -> Option<Duration> {
+/// Seconds, or a Go-like sum of units: `6m0s`, `1s`, `20ms`; a day at most.
+pub(super) fn reset(text: &str) -> Option<Duration> {
     if let Some(wait) = number(text, 1.0) {
         return Some(wait);
     }
@@ -125,7 +124,7 @@ fn reset(text: &str) -> Option<Duration> {
         sum = sum.saturating_add(number(value, per_second)?);
         rest = after;
     }
-    (!text.is_empty()).then_some(sum)
+    (!text.is_empty()).then_some(sum.min(WAIT_MAX))
 }
 
 #[cfg(test)]

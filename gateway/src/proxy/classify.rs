@@ -9,7 +9,7 @@ use super::select::RETRY_AFTER;
 use crate::domain::{Fault, Moment, Outcome};
 use crate::openai::operation::Operation;
 use crate::openai::sse::StreamErrorKind;
-use crate::openai::throttle;
+use crate::openai::{quota, throttle};
 use crate::policy::eject::{Standing, Transition};
 use crate::policy::failover::{self, Next, Refusal, Situation};
 use crate::state::{BackendState, Pick, PoolState};
@@ -44,6 +44,7 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
         current.outcome = Some(outcome);
         // Only times that compare with others': a whole answer takes as long as it is long.
         let comparable = ctx.admission.as_ref().is_some_and(|a| a.facts.stream || a.operation == Operation::Embeddings);
+        current.ticket.told(&quota::budgets(&header.headers), now);
         current.ticket.first_byte(now, comparable && outcome == Outcome::Served);
         if let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool))
             && let Some(bound) = pool.backends.get(current.backend)
@@ -218,7 +219,7 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
     if situation.budget && failover::next(outcome, &Situation { eligible_left: true, ..situation }) == Next::NextAttempt
     {
         // The ticket is taken now, so that the decision rests on a backend that is really there.
-        if let Pick::Attempt(ticket) = pool.pick(ctx.attempts.tried, now, fastrand::u64(..)) {
+        if let Pick::Attempt(ticket) = pool.pick_for(ctx.attempts.cost, ctx.attempts.tried, now, fastrand::u64(..)) {
             situation.eligible_left = true;
             held = Some(ticket);
         }

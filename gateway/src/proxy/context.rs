@@ -3,7 +3,7 @@
 use super::live::Live;
 use super::overload::Begun;
 use super::wrapper::Desk;
-use crate::domain::{Caller, ClientCertificate, Denial, Fault, Moment, Outcome};
+use crate::domain::{Caller, ClientCertificate, Cost, Denial, Fault, Moment, Outcome};
 use crate::openai::facts::Facts;
 use crate::openai::operation::{Operation, Shape};
 use crate::openai::sse::{BodyScanner, Scanner, Stripper};
@@ -142,6 +142,8 @@ pub(super) struct Attempts {
     /// Attempts begun.
     pub(super) count: u32,
     pub(super) tried: Tried,
+    /// What each of them takes of a backend's quota.
+    pub(super) cost: Cost,
     /// The attempt under way.
     pub(super) current: Option<Current>,
     /// Picked by `classify` for the next attempt.

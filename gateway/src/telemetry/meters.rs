@@ -208,6 +208,12 @@ pub struct BackendMeters {
     pub eligible: IntGauge,
     /// Seconds until its ejection ends.
     pub resting: Gauge,
+    /// Share of its quota of tokens that is left.
+    pub headroom_tokens: Gauge,
+    /// The same of requests.
+    pub headroom_requests: Gauge,
+    /// 1 while its answers tell of less than is configured.
+    pub quota_cut: IntGauge,
     /// Attempts that have not ended.
     pub in_flight: IntGauge,
     trail: Trail,
@@ -235,6 +241,9 @@ impl BackendMeters {
             tokens_reasoning,
             eligible: trail.take(&families.backend_eligible, &[pool, backend, region]),
             resting: trail.take(&families.backend_resting, &[pool, backend, region]),
+            headroom_tokens: trail.take(&families.backend_headroom, &[pool, backend, region, "tokens"]),
+            headroom_requests: trail.take(&families.backend_headroom, &[pool, backend, region, "requests"]),
+            quota_cut: trail.take(&families.backend_quota_cut, &[pool, backend, region]),
             in_flight: trail.take(&families.backend_in_flight, &[pool, backend, region]),
             trail,
         }
