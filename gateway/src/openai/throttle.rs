@@ -5,12 +5,16 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::domain::{Budgets, Throttle};
 use http::HeaderMap;
 
 /// Longest wait believed: Azure's daily quota says `86400`.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest header value looked at, in bytes.
 const VALUE_LENGTH_MAX: usize = 64;
+
+/// Waits from here on are of a quota that is not Azure's minute.
+const LONG: Duration = Duration::from_secs(60 * 60);
 
 /// A wait, and who said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +69,30 @@ pub fn advice(headers: &HeaderMap, now_unix: u64) -> Option<Advice> {
         };
         resets().find(|advice| !advice.wait.is_zero()).or_else(|| resets().next())
     })
+}
+
+/// What a 429 is about, by its header alone: its body is not waited for before another backend is asked.
+#[must_use]
+pub fn kind(budgets: &Budgets, advice: Option<Advice>) -> Throttle {
+    let Budgets { tokens, requests } = budgets;
+    if advice.is_some_and(|advice| advice.wait >= LONG) {
+        return Throttle::DayQuota;
+    }
+    // A request may be refused for its size with tokens left; none is with requests left.
+    if requests.remaining == Some(0) && tokens.remaining != Some(0) {
+        return Throttle::CallRate;
+    }
+    if tokens.remaining.is_some() || tokens.reset.is_some_and(|reset| !reset.is_zero()) {
+        return Throttle::TokenRate;
+    }
+    if requests.remaining.is_some() || requests.reset.is_some() {
+        return Throttle::CallRate;
+    }
+    match advice.map(|advice| advice.source) {
+        None => Throttle::Capacity,
+        Some(AdviceSource::RetryAfterMs) => Throttle::Provisioned,
+        Some(_) => Throttle::Unknown,
+    }
 }
 
 /// The wait asked for explicitly, on any status: `retry-after-ms`, then `retry-after` (integer, float or HTTP date).
@@ -201,6 +229,35 @@ mod tests {
         ] {
             let seen = ask(&[("x-ratelimit-reset-requests", value)]);
             assert_eq!(seen, want.map(|wait| (wait, AdviceSource::ResetRequests)), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_429_tells_what_it_is_about() {
+        use Throttle::{CallRate, Capacity, DayQuota, Provisioned, TokenRate, Unknown};
+        const TOKENS: &str = "x-ratelimit-remaining-tokens";
+        const REQUESTS: &str = "x-ratelimit-remaining-requests";
+        for (lines, want) in [
+            (vec![], Capacity),
+            (vec![("retry-after", "soon")], Capacity),
+            (vec![("retry-after", "45")], Unknown),
+            (vec![("retry-after", "1"), ("retry-after-ms", "740")], Provisioned),
+            (vec![("retry-after", "86400")], DayQuota),
+            (vec![("retry-after-ms", "86400000"), (TOKENS, "0")], DayQuota),
+            (vec![("retry-after", "9"), (REQUESTS, "0"), (TOKENS, "1200")], CallRate),
+            (vec![("retry-after", "9"), (REQUESTS, "0")], CallRate),
+            (vec![("retry-after-ms", "9000"), (REQUESTS, "7"), (TOKENS, "1200")], TokenRate),
+            (vec![("retry-after", "9"), (REQUESTS, "0"), (TOKENS, "0")], TokenRate),
+            (vec![("x-rate-limit-reset-tokens", "21")], TokenRate),
+            (vec![("x-ratelimit-reset-requests", "3"), ("x-ratelimit-reset-tokens", "0")], CallRate),
+            (vec![("retry-after", "9"), (TOKENS, "-3"), (REQUESTS, "NaN")], Unknown),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &lines {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+            }
+            let budgets = crate::openai::quota::budgets(&headers);
+            assert_eq!(kind(&budgets, advice(&headers, NOW)), want, "{lines:?}");
         }
     }
 

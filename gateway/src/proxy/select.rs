@@ -26,7 +26,7 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 pub(super) fn first(ctx: &mut RequestContext, now: Moment) -> Result<(), Fault> {
     let admission = ctx.admission.as_ref().ok_or(Fault::Internal)?;
     let pool = ctx.arrival.live.fleet.pools.get(admission.pool).ok_or(Fault::Internal)?;
-    let prompt = ctx.limited.as_ref().map(|limited| limited.prompt).filter(|prompt| *prompt > 0);
+    let prompt = ctx.limited.as_ref().filter(|limited| limited.counted).map(|limited| limited.prompt);
     let body = if admission.multipart { 0 } else { admission.body.len() };
     ctx.attempts.cost = quota::cost(admission.operation, &admission.facts, body, prompt);
     ctx.attempts.next = Some(pick(pool, &ctx.attempts, now)?);
@@ -67,6 +67,7 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
         started: now,
         outcome: None,
         status: 0,
+        throttle: None,
         asked_usage: false,
         gated: false,
         advice: None,

@@ -137,6 +137,8 @@ table! {
         "Requests that ended with an answer from this backend, by ending.";
     attempts: counter "tidegate_attempts_total" ["pool", "backend", "region", "outcome"]
         "Attempts at a backend, by outcome.";
+    throttles: counter "tidegate_throttles_total" ["pool", "backend", "kind"]
+        "429s of a backend, by what their header says they are about.";
     failovers: counter "tidegate_failovers_total" ["pool", "reason"]
         "Further attempts after a failed one, by the outcome that caused them.";
     budget_refusals: counter "tidegate_failover_budget_refusals_total" ["pool"]
