@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tidegate::config::load_text;
-use tidegate::domain::{Moment, Outcome};
+use tidegate::domain::{Budgets, Cost, Moment, Outcome, Told};
 use tidegate::policy::failover::{Situation, next};
 use tidegate::policy::route::{Match, find};
 use tidegate::state::{Fleet, Pick, Registry, Tried};
@@ -64,6 +64,22 @@ fn decision(c: &mut Criterion) {
             });
         });
     }
+
+    let known = fleet(3);
+    let others = |index: usize| (0..3).filter(|i| *i != index).fold(Tried::NONE, Tried::with);
+    let tokens = Told { limit: Some(1 << 30), remaining: Some(1 << 30), reset: Some(Duration::from_secs(60)) };
+    for index in 0..3 {
+        if let Pick::Attempt(ticket) = known.pools[0].pick(others(index), now, 1) {
+            ticket.told(&Budgets { tokens, requests: Told::default() }, now);
+        }
+    }
+    let mut draw = 0_u64;
+    c.bench_function("pick_of_3_by_headroom", |b| {
+        b.iter(|| {
+            draw = draw.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            known.pools[0].pick_for(black_box(Cost { tokens: 1500 }), Tried::NONE, now, draw)
+        });
+    });
 
     let pool = &three.pools[0];
     let mut draw = 0_u64;

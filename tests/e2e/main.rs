@@ -24,6 +24,7 @@ mod exhaustion;
 mod failover;
 mod faults;
 mod headers;
+mod headroom;
 mod hops;
 mod http2_abuse;
 mod limits;

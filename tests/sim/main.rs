@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "tests may panic")]
 
 mod chaos;
+mod headroom;
 mod incidents;
 mod invariants;
 mod ledger;

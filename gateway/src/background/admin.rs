@@ -147,6 +147,9 @@ fn show(id: &BackendId, region: &crate::domain::Region, report: &BackendReport, 
     meters.eligible.set(i64::from(report.eligible));
     let resting = report.until_ms.filter(|_| report.state == "resting");
     meters.resting.set(Duration::from_millis(resting.unwrap_or(0)).as_secs_f64());
+    meters.headroom_tokens.set(report.quota.tokens_share());
+    meters.headroom_requests.set(report.quota.requests_share());
+    meters.quota_cut.set(i64::from(report.quota.cut));
 }
 
 fn print(body: &Value) -> Vec<u8> {

@@ -7,6 +7,7 @@ mod connections;
 mod http2;
 mod issuer;
 mod overload;
+mod quota;
 
 pub use access::{Access, Certificates, Consumer, Key, KeyText, Keys, Refused};
 pub use acme::Acme;
@@ -15,6 +16,7 @@ pub use connections::Connections;
 pub use http2::Http2;
 pub use issuer::{Endpoint, Issuer, KeySource};
 pub use overload::Overload;
+pub use quota::BackendQuota;
 
 use crate::domain::{BackendId, DeploymentName, ListenerName, NetworkSet, PoolName, Region, RouteName};
 use crate::policy::cors::Cors;
@@ -291,6 +293,8 @@ pub struct Backend {
     pub model: Option<String>,
     /// `api-version` sent to classic paths; the client's own when absent.
     pub api_version: Option<String>,
+    /// Azure's quota there.
+    pub quota: BackendQuota,
     /// Our credential there.
     pub auth: Auth,
     /// Headers set on every attempt, over the client's.

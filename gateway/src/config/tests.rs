@@ -265,3 +265,23 @@ fn warnings_load_all_the_same() {
         assert!(warnings[0].message.contains(what), "{warnings:?}");
     }
 }
+
+#[test]
+fn the_backends_of_a_quota_group_know_what_one_of_them_says() {
+    let backend = |name: &str, quota: &str| {
+        format!("{{ name: {name}, region: francecentral, url: \"http://{name}.example\", quota: {quota} }}")
+    };
+    let text = format!(
+        "version: 1\nlisteners: [ {{ name: public, address: \"127.0.0.1:0\" }} ]\npools:\n  - {{ name: chat, backends: [ {}, {} ] }}\n  \
+         - {{ name: batch, backends: [ {}, {} ] }}\nroutes: [ {{ name: all, match: {{ deployment: \"*\" }}, pool: chat }} ]\n",
+        backend("a", "{ group: fr }"),
+        backend("b", "{ tokens_per_minute: 5 }"),
+        backend("c", "{ group: fr, tokens_per_minute: 1000, requests_per_minute: 6 }"),
+        backend("d", "{ group: fr, tokens_per_minute: 1000 }"),
+    );
+    let snapshot = loaded(&text);
+    let quotas = snapshot.pools.iter().flat_map(|pool| &pool.backends).map(|backend| &backend.quota);
+    let seen: Vec<_> = quotas.map(|of| (of.group.is_some(), of.quota.tokens, of.quota.requests)).collect();
+    let shared = (true, Some(1000), Some(6));
+    assert_eq!(seen, [shared, (false, Some(5), None), shared, shared]);
+}

@@ -13,7 +13,9 @@ mod moment;
 mod name;
 mod network;
 mod outcome;
+mod quota;
 mod secret;
+mod throttle;
 mod token_flaw;
 mod unproven;
 mod usage;
@@ -28,11 +30,13 @@ pub use ending::Ending;
 pub use moment::Moment;
 pub use name::{
     BackendId, BackendName, ConsumerName, DeploymentName, IssuerName, LimitName, ListenerName, NameError, PlanName,
-    PoolName, Region, RouteName, RuleName,
+    PoolName, QuotaName, Region, RouteName, RuleName,
 };
 pub use network::{Network, NetworkError, NetworkSet};
 pub use outcome::Outcome;
+pub use quota::{Budgets, Cost, Quota, Told};
 pub use secret::Secret;
+pub use throttle::Throttle;
 pub use token_flaw::TokenFlaw;
 pub use unproven::Unproven;
 pub use usage::Usage;

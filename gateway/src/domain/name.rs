@@ -102,6 +102,10 @@ name!(
     LimitName
 );
 name!(
+    /// Name of a quota that backends share.
+    QuotaName
+);
+name!(
     /// Name of an issuer of tokens.
     IssuerName
 );

@@ -8,6 +8,7 @@ pub mod estimate;
 pub mod facts;
 pub mod frames;
 pub mod operation;
+pub mod quota;
 pub mod refusal;
 pub mod rewrite;
 pub mod sse;

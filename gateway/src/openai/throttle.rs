@@ -5,12 +5,16 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::domain::{Budgets, Throttle};
 use http::HeaderMap;
 
 /// Longest wait believed: Azure's daily quota says `86400`.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest header value looked at, in bytes.
 const VALUE_LENGTH_MAX: usize = 64;
+
+/// Waits from here on are of a quota that is not Azure's minute.
+const LONG: Duration = Duration::from_secs(60 * 60);
 
 /// A wait, and who said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +71,30 @@ pub fn advice(headers: &HeaderMap, now_unix: u64) -> Option<Advice> {
     })
 }
 
+/// What a 429 is about, by its header alone: its body is not waited for before another backend is asked.
+#[must_use]
+pub fn kind(budgets: &Budgets, advice: Option<Advice>) -> Throttle {
+    let Budgets { tokens, requests } = budgets;
+    if advice.is_some_and(|advice| advice.wait >= LONG) {
+        return Throttle::DayQuota;
+    }
+    // A request may be refused for its size with tokens left; none is with requests left.
+    if requests.remaining == Some(0) && tokens.remaining != Some(0) {
+        return Throttle::CallRate;
+    }
+    if tokens.remaining.is_some() || tokens.reset.is_some_and(|reset| !reset.is_zero()) {
+        return Throttle::TokenRate;
+    }
+    if requests.remaining.is_some() || requests.reset.is_some() {
+        return Throttle::CallRate;
+    }
+    match advice.map(|advice| advice.source) {
+        None => Throttle::Capacity,
+        Some(AdviceSource::RetryAfterMs) => Throttle::Provisioned,
+        Some(_) => Throttle::Unknown,
+    }
+}
+
 /// The wait asked for explicitly, on any status: `retry-after-ms`, then `retry-after` (integer, float or HTTP date).
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now_unix: u64) -> Option<Advice> {
@@ -79,14 +107,13 @@ pub fn retry_after(headers: &HeaderMap, now_unix: u64) -> Option<Advice> {
 }
 
 /// The first value of a header that `read` understands.
-fn first(headers: &HeaderMap, name: &str, read: impl Fn(&str) -> Option<Duration>) -> Option<Duration> {
+pub(super) fn first<T>(headers: &HeaderMap, name: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
     headers
         .get_all(name)
         .iter()
         .filter(|value| value.len() <= VALUE_LENGTH_MAX)
         .filter_map(|value| value.to_str().ok())
         .find_map(|text| read(text.trim()))
-        .map(|wait| wait.min(WAIT_MAX))
 }
 
 /// A plain number, without sign or exponent; `per_second` of its units make a second.
@@ -100,11 +127,11 @@ fn number(text: &str, per_second: f64) -> Option<Duration> {
 
 fn date(text: &str, now_unix: u64) -> Option<Duration> {
     let then = httpdate::parse_http_date(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
-    Some(then.saturating_sub(Duration::from_secs(now_unix)))
+    Some(then.saturating_sub(Duration::from_secs(now_unix)).min(WAIT_MAX))
 }
 
-/// Seconds, or a Go-like sum of units: `6m0s`, `1s`, `20ms`.
-fn reset(text: &str) -> Option<Duration> {
+/// Seconds, or a Go-like sum of units: `6m0s`, `1s`, `20ms`; a day at most.
+pub(super) fn reset(text: &str) -> Option<Duration> {
     if let Some(wait) = number(text, 1.0) {
         return Some(wait);
     }
@@ -125,7 +152,7 @@ fn reset(text: &str) -> Option<Duration> {
         sum = sum.saturating_add(number(value, per_second)?);
         rest = after;
     }
-    (!text.is_empty()).then_some(sum)
+    (!text.is_empty()).then_some(sum.min(WAIT_MAX))
 }
 
 #[cfg(test)]
@@ -202,6 +229,35 @@ mod tests {
         ] {
             let seen = ask(&[("x-ratelimit-reset-requests", value)]);
             assert_eq!(seen, want.map(|wait| (wait, AdviceSource::ResetRequests)), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_429_tells_what_it_is_about() {
+        use Throttle::{CallRate, Capacity, DayQuota, Provisioned, TokenRate, Unknown};
+        const TOKENS: &str = "x-ratelimit-remaining-tokens";
+        const REQUESTS: &str = "x-ratelimit-remaining-requests";
+        for (lines, want) in [
+            (vec![], Capacity),
+            (vec![("retry-after", "soon")], Capacity),
+            (vec![("retry-after", "45")], Unknown),
+            (vec![("retry-after", "1"), ("retry-after-ms", "740")], Provisioned),
+            (vec![("retry-after", "86400")], DayQuota),
+            (vec![("retry-after-ms", "86400000"), (TOKENS, "0")], DayQuota),
+            (vec![("retry-after", "9"), (REQUESTS, "0"), (TOKENS, "1200")], CallRate),
+            (vec![("retry-after", "9"), (REQUESTS, "0")], CallRate),
+            (vec![("retry-after-ms", "9000"), (REQUESTS, "7"), (TOKENS, "1200")], TokenRate),
+            (vec![("retry-after", "9"), (REQUESTS, "0"), (TOKENS, "0")], TokenRate),
+            (vec![("x-rate-limit-reset-tokens", "21")], TokenRate),
+            (vec![("x-ratelimit-reset-requests", "3"), ("x-ratelimit-reset-tokens", "0")], CallRate),
+            (vec![("retry-after", "9"), (TOKENS, "-3"), (REQUESTS, "NaN")], Unknown),
+        ] {
+            let mut headers = HeaderMap::new();
+            for (name, value) in &lines {
+                headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+            }
+            let budgets = crate::openai::quota::budgets(&headers);
+            assert_eq!(kind(&budgets, advice(&headers, NOW)), want, "{lines:?}");
         }
     }
 

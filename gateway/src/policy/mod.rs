@@ -6,6 +6,7 @@ pub mod cors;
 pub mod eject;
 pub mod failover;
 pub mod framing;
+pub mod headroom;
 pub mod health;
 pub mod hops;
 pub mod latency;

@@ -9,7 +9,7 @@ use super::select::RETRY_AFTER;
 use crate::domain::{Fault, Moment, Outcome};
 use crate::openai::operation::Operation;
 use crate::openai::sse::StreamErrorKind;
-use crate::openai::throttle;
+use crate::openai::{quota, throttle};
 use crate::policy::eject::{Standing, Transition};
 use crate::policy::failover::{self, Next, Refusal, Situation};
 use crate::state::{BackendState, Pick, PoolState};
@@ -39,12 +39,19 @@ pub(super) enum Verb {
 /// Classifies a response header.
 pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: Moment) -> Verb {
     let outcome = by_status(header.status);
+    let budgets = quota::budgets(&header.headers);
+    let advice = match outcome {
+        Outcome::RateLimited => throttle::advice(&header.headers, clock::unix_ms() / 1000),
+        _ => None,
+    };
     if let Some(current) = ctx.attempts.current.as_mut() {
         current.status = header.status.as_u16();
         current.outcome = Some(outcome);
         current.unframed = is_unframed(header);
         // Only times that compare with others': a whole answer takes as long as it is long.
         let comparable = ctx.admission.as_ref().is_some_and(|a| a.facts.stream || a.operation == Operation::Embeddings);
+        current.throttle = (outcome == Outcome::RateLimited).then(|| throttle::kind(&budgets, advice));
+        current.ticket.told(&budgets, now);
         current.ticket.first_byte(now, comparable && outcome == Outcome::Served);
         if let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool))
             && let Some(bound) = pool.backends.get(current.backend)
@@ -62,11 +69,7 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
         }
         return Verb::Relay;
     }
-    let advice = match outcome {
-        Outcome::RateLimited => throttle::advice(&header.headers, clock::unix_ms() / 1000).map(|a| a.wait),
-        _ => None,
-    };
-    finish(ctx, outcome, advice, now);
+    finish(ctx, outcome, advice.map(|advice| advice.wait), now);
     decide(ctx, outcome, now)
 }
 
@@ -165,12 +168,15 @@ pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
 /// Records the outcome of the attempt under way and closes it.
 pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<Duration>, now: Moment) {
     let Some(current) = ctx.attempts.current.take() else { return };
-    let Current { mut ticket, backend, started, status, .. } = current;
+    let Current { mut ticket, backend, started, status, throttle, .. } = current;
     let state = Arc::clone(ticket.state());
     let transition = ticket.finish(outcome, advice, now, fastrand::u64(..));
     let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool)) else { return };
     if let Some(bound) = pool.backends.get(backend) {
         bound.meters.attempted(outcome);
+        if let Some(throttle) = throttle {
+            bound.meters.throttled(throttle);
+        }
         bound.meters.in_flight.dec();
         if outcome == Outcome::ConnectFailed {
             bound.next_address();
@@ -182,7 +188,7 @@ pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<
     if let Some(transition) = transition {
         tell(&state, &transition, now);
     }
-    ctx.attempts.trail.push(Step { backend, outcome, status, took: now.since(started) });
+    ctx.attempts.trail.push(Step { backend, outcome, status, throttle, took: now.since(started) });
 }
 
 /// One line per change of a backend's standing.
@@ -225,7 +231,7 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
     if situation.budget && failover::next(outcome, &Situation { eligible_left: true, ..situation }) == Next::NextAttempt
     {
         // The ticket is taken now, so that the decision rests on a backend that is really there.
-        if let Pick::Attempt(ticket) = pool.pick(ctx.attempts.tried, now, fastrand::u64(..)) {
+        if let Pick::Attempt(ticket) = pool.pick_for(ctx.attempts.cost, ctx.attempts.tried, now, fastrand::u64(..)) {
             situation.eligible_left = true;
             held = Some(ticket);
         }

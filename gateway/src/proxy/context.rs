@@ -3,7 +3,7 @@
 use super::live::Live;
 use super::overload::Begun;
 use super::wrapper::Desk;
-use crate::domain::{Caller, ClientCertificate, Denial, Fault, Moment, Outcome};
+use crate::domain::{Caller, ClientCertificate, Cost, Denial, Fault, Moment, Outcome, Throttle};
 use crate::openai::facts::Facts;
 use crate::openai::operation::{Operation, Shape};
 use crate::openai::sse::{BodyScanner, Scanner, Stripper};
@@ -142,6 +142,8 @@ pub(super) struct Attempts {
     /// Attempts begun.
     pub(super) count: u32,
     pub(super) tried: Tried,
+    /// What each of them takes of a backend's quota.
+    pub(super) cost: Cost,
     /// The attempt under way.
     pub(super) current: Option<Current>,
     /// Picked by `classify` for the next attempt.
@@ -158,6 +160,8 @@ pub(super) struct Current {
     /// Set once the backend's answer was classified.
     pub(super) outcome: Option<Outcome>,
     pub(super) status: u16,
+    /// What its 429 is about.
+    pub(super) throttle: Option<Throttle>,
     /// Its stream was asked for a usage that the client did not ask for.
     pub(super) asked_usage: bool,
     /// Its answer is held until it begins; only then is it a success.
@@ -175,6 +179,8 @@ pub(super) struct Step {
     pub(super) backend: usize,
     pub(super) outcome: Outcome,
     pub(super) status: u16,
+    /// What its 429 was about.
+    pub(super) throttle: Option<Throttle>,
     pub(super) took: Duration,
 }
 

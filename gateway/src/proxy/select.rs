@@ -4,6 +4,7 @@ use super::context::{Admission, Attempts, Current, RequestContext};
 use super::live::LiveBackend;
 use crate::config::snapshot::{Backend, Pool};
 use crate::domain::{Fault, Moment};
+use crate::openai::quota;
 use crate::state::{Pick, PoolState, Ticket};
 use pingora::protocols::ALPN;
 use pingora::protocols::l4::ext::TcpKeepalive;
@@ -25,6 +26,9 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
 pub(super) fn first(ctx: &mut RequestContext, now: Moment) -> Result<(), Fault> {
     let admission = ctx.admission.as_ref().ok_or(Fault::Internal)?;
     let pool = ctx.arrival.live.fleet.pools.get(admission.pool).ok_or(Fault::Internal)?;
+    let prompt = ctx.limited.as_ref().filter(|limited| limited.counted).map(|limited| limited.prompt);
+    let body = if admission.multipart { 0 } else { admission.body.len() };
+    ctx.attempts.cost = quota::cost(admission.operation, &admission.facts, body, prompt);
     ctx.attempts.next = Some(pick(pool, &ctx.attempts, now)?);
     Ok(())
 }
@@ -63,6 +67,7 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
         started: now,
         outcome: None,
         status: 0,
+        throttle: None,
         asked_usage: false,
         gated: false,
         advice: None,
@@ -73,7 +78,7 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
 }
 
 fn pick(pool: &PoolState, attempts: &Attempts, now: Moment) -> Result<Ticket, Fault> {
-    match pool.pick(attempts.tried, now, fastrand::u64(..)) {
+    match pool.pick_for(attempts.cost, attempts.tried, now, fastrand::u64(..)) {
         Pick::Attempt(ticket) => Ok(ticket),
         Pick::AllThrottled { soonest } => Err(Fault::AllThrottled { retry_after: now.until(soonest) }),
         Pick::None { soonest } => {

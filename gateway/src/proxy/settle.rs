@@ -11,7 +11,7 @@ use super::relay;
 use super::rules;
 use super::tokens;
 use crate::config::snapshot::{Backend, Consumer};
-use crate::domain::{Denial, Ending, Fault, Moment, Outcome, Usage};
+use crate::domain::{Denial, Ending, Fault, Moment, Outcome, Throttle, Usage};
 use crate::openai::operation;
 use crate::openai::refusal::Refusal;
 use crate::openai::sse::StreamErrorKind;
@@ -277,6 +277,7 @@ fn attempt<'a>(step: &Step, backend: &'a Backend) -> AttemptRecord<'a> {
         region: backend.region.as_str().into(),
         outcome: step.outcome.label(),
         status: (step.status != 0).then_some(step.status),
+        throttle: step.throttle.map(Throttle::label),
         took: step.took,
     }
 }

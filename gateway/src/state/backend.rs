@@ -3,6 +3,7 @@
 
 use super::addresses::Addresses;
 use super::cells::{LatencyCell, MomentCell, PenaltyCell};
+use super::headroom::HeadroomCell;
 use super::shared_name::SharedName;
 use crate::domain::{BackendId, Moment};
 use crate::policy::eject::{Ejection, Machine, Report, Standing, Transition};
@@ -10,6 +11,7 @@ use crate::policy::health::{Health, HealthChange, Thresholds};
 use crate::policy::latency;
 use crate::policy::select::Candidate;
 use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -47,6 +49,8 @@ pub struct BackendState {
     rest_until: MomentCell,
     throttled_until: MomentCell,
     trial_until: MomentCell,
+    /// Of its own quota; unused while it shares another.
+    headroom: Arc<HeadroomCell>,
     machines: Mutex<Machines>,
 }
 
@@ -99,6 +103,7 @@ impl BackendState {
             rest_until: MomentCell::default(),
             throttled_until: MomentCell::default(),
             trial_until: MomentCell::default(),
+            headroom: Arc::default(),
             machines: Mutex::new(Machines::default()),
         }
     }
@@ -118,6 +123,11 @@ impl BackendState {
     #[must_use]
     pub const fn addresses(&self) -> &Addresses {
         &self.addresses
+    }
+
+    /// What is left of its own quota.
+    pub(super) const fn headroom(&self) -> &Arc<HeadroomCell> {
+        &self.headroom
     }
 
     /// Attempts in flight.

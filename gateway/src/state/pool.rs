@@ -2,10 +2,11 @@
 //! `policy::select`; this file only says who stands for it.
 
 use super::backend::{BackendState, Rest};
+use super::headroom::HeadroomCell;
 use super::roster::{Budget, Member, PoolCore, PoolShared, Tried, bit};
 use super::ticket::Ticket;
 use crate::config::snapshot;
-use crate::domain::{Moment, PoolName};
+use crate::domain::{Cost, Moment, PoolName};
 use crate::policy::select::{CANDIDATES_MAX, Candidate, Selection, choose};
 use std::sync::Arc;
 
@@ -60,9 +61,15 @@ struct Survey {
 }
 
 impl PoolState {
-    pub(super) fn new(pool: &snapshot::Pool, states: Vec<Arc<BackendState>>, shared: Arc<PoolShared>) -> Self {
-        let members = pool.backends.iter().zip(states).map(|(backend, state)| Member {
+    pub(super) fn new(
+        pool: &snapshot::Pool,
+        states: Vec<(Arc<BackendState>, Arc<HeadroomCell>)>,
+        shared: Arc<PoolShared>,
+    ) -> Self {
+        let members = pool.backends.iter().zip(states).map(|(backend, (state, headroom))| Member {
             state,
+            headroom,
+            quota_group: backend.quota.group.clone(),
             region: backend.region.clone(),
             enabled: backend.enabled,
             priority: backend.priority,
@@ -80,18 +87,24 @@ impl PoolState {
         Self { core: Arc::new(core) }
     }
 
-    /// Picks a backend for the next attempt of a request that has tried `tried`.
+    /// [`PoolState::pick_for`] a request that costs no tokens.
+    #[must_use]
+    pub fn pick(&self, tried: Tried, now: Moment, draw: u64) -> Pick {
+        self.pick_for(Cost::default(), tried, now, draw)
+    }
+
+    /// Picks a backend for the next attempt of a request that has tried `tried` and costs `cost`.
     ///
-    /// In order: eligible ones of the best tier; silent ones; in need (no backend of the pool is in service, or the sound
+    /// Those that have room for it go before those that have not, whatever their tier; where none has, nobody is refused. In order: eligible ones of the best tier; silent ones; in need (no backend of the pool is in service, or the sound
     /// ones are below the panic threshold) those that only failures hold back, then, with fail-open and no backend
     /// probe-healthy, those that probes hold back. Never one that rests after a 429, refuses us, or is switched off.
     #[must_use]
-    pub fn pick(&self, tried: Tried, now: Moment, draw: u64) -> Pick {
+    pub fn pick_for(&self, cost: Cost, tried: Tried, now: Moment, draw: u64) -> Pick {
         let mut closed = tried;
         // Another thread may take a trial slot between the survey and the pick; each round closes one backend at least.
         for _ in 0..=self.core.members.len() {
             let survey = self.survey(closed, now);
-            let usable = survey.usable(&self.core.selection);
+            let usable = self.roomy(survey.usable(&self.core.selection), cost, now);
             if usable == 0 {
                 break;
             }
@@ -101,7 +114,7 @@ impl PoolState {
                 self.choose_of::<CANDIDATES_MAX>(usable, now, draw)
             };
             let Some(index) = chosen else { break };
-            if let Some(ticket) = Ticket::open(&self.core, index, tried, now) {
+            if let Some(ticket) = Ticket::open(&self.core, index, (tried, cost), now) {
                 return Pick::Attempt(ticket);
             }
             closed = closed.with(index);
@@ -168,6 +181,19 @@ impl PoolState {
             }
         }
         survey
+    }
+
+    /// Of the usable ones those that have room for `cost`; all of them where none has.
+    fn roomy(&self, usable: u64, cost: Cost, now: Moment) -> u64 {
+        if usable.is_power_of_two() {
+            return usable;
+        }
+        let marked = self.core.members.iter().enumerate().filter(|(index, _)| usable & bit(*index) != 0);
+        let roomy = marked.filter(|(_, member)| member.headroom.has_room(cost, now));
+        match roomy.fold(0, |mask, (index, _)| mask | bit(index)) {
+            0 => usable,
+            roomy => roomy,
+        }
     }
 
     fn choose_of<const N: usize>(&self, usable: u64, now: Moment, draw: u64) -> Option<usize> {

@@ -3,6 +3,7 @@
 use super::addresses::Addresses;
 use super::backend::BackendState;
 use super::failures::Failures;
+use super::headroom::HeadroomCell;
 use super::keys::IssuerKeys;
 use super::limits::Limits;
 use super::pool::PoolState;
@@ -12,7 +13,7 @@ use super::shared_name::SharedName;
 use super::shares::{Shares, Tally};
 use super::tokens::Tokens;
 use crate::config::snapshot::{Auth, Backend, BaseUrl, Issuer, KeySource, Snapshot};
-use crate::domain::{BackendId, DeploymentName, IssuerName, Moment, PoolName};
+use crate::domain::{BackendId, DeploymentName, IssuerName, Moment, PoolName, QuotaName};
 use crate::policy::eject::{Reason, Standing};
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -33,6 +34,8 @@ pub struct Registry {
 struct Entries {
     backends: HashMap<BackendId, Entry>,
     pools: HashMap<PoolName, Arc<PoolShared>>,
+    /// Quotas that several backends share.
+    quotas: HashMap<QuotaName, Arc<HeadroomCell>>,
     /// With where they come from.
     issuers: HashMap<IssuerName, (KeySource, Arc<IssuerKeys>)>,
 }
@@ -100,9 +103,14 @@ impl Registry {
         let mut entries = self.entries.lock();
         let pools = snapshot.pools.iter().map(|pool| {
             let shared = Arc::clone(entries.pools.entry(pool.name.clone()).or_default());
-            let states = pool.backends.iter().map(|backend| entries.state_of(backend)).collect::<Vec<_>>();
+            let bound = |backend| {
+                let state = entries.state_of(backend);
+                let headroom = entries.headroom_of(backend, &state);
+                (state, headroom)
+            };
+            let states = pool.backends.iter().map(bound).collect::<Vec<_>>();
             if pool.probe.is_none() {
-                states.iter().for_each(|state| state.forget_probes());
+                states.iter().for_each(|(state, _)| state.forget_probes());
             }
             PoolState::new(pool, states, shared)
         });
@@ -116,6 +124,7 @@ impl Registry {
         let fleet = Arc::new(Fleet { shares, snapshot, pools, rates, limits, failures, issuers, tokens });
         // What the new fleet holds has a second owner by now; so has what an old one still in use holds.
         entries.backends.retain(|_, entry| Arc::strong_count(&entry.state) > 1);
+        entries.quotas.retain(|_, headroom| Arc::strong_count(headroom) > 1);
         entries.pools.retain(|_, shared| Arc::strong_count(shared) > 1);
         entries.issuers.retain(|_, (_, keys)| Arc::strong_count(keys) > 1);
         fleet
@@ -146,6 +155,16 @@ impl Entries {
             keys.publish(read, Moment::ZERO);
         }
         Arc::clone(keys)
+    }
+
+    /// What is left of the quota that a backend draws on: its own, or the one of its group.
+    fn headroom_of(&mut self, backend: &Backend, state: &BackendState) -> Arc<HeadroomCell> {
+        let headroom = match &backend.quota.group {
+            Some(group) => self.quotas.entry(group.clone()).or_default(),
+            None => state.headroom(),
+        };
+        headroom.configure(backend.quota.quota);
+        Arc::clone(headroom)
     }
 
     fn state_of(&mut self, backend: &Backend) -> Arc<BackendState> {

@@ -51,6 +51,47 @@ pub struct BackendReport {
     pub share: f32,
     /// Recent failures, decaying.
     pub penalty: f32,
+    /// What is left of its quota.
+    pub quota: QuotaReport,
+}
+
+/// What is left of a backend's quota, as far as that is known, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct QuotaReport {
+    /// Its name, where others share it.
+    pub group: Option<String>,
+    /// Tokens left in the minute under way.
+    pub tokens_left: Option<u64>,
+    /// Of how many.
+    pub tokens_limit: Option<u64>,
+    /// Requests that may be sent now.
+    pub requests_left: Option<u64>,
+    /// Of how many a minute.
+    pub requests_limit: Option<u64>,
+    /// The answers tell of less than is configured.
+    pub cut: bool,
+}
+
+impl QuotaReport {
+    /// Share of its tokens that is left; 1 where nothing is known.
+    #[must_use]
+    pub fn tokens_share(&self) -> f64 {
+        share(self.tokens_left, self.tokens_limit)
+    }
+
+    /// The same of the requests of ten seconds.
+    #[must_use]
+    pub fn requests_share(&self) -> f64 {
+        share(self.requests_left, self.requests_limit.map(|limit| limit.div_ceil(6)))
+    }
+}
+
+fn share(left: Option<u64>, limit: Option<u64>) -> f64 {
+    match (left, limit) {
+        (Some(left), Some(limit)) => (left as f64 / limit.max(1) as f64).min(1.0),
+        (Some(0), None) => 0.0,
+        _ => 1.0,
+    }
 }
 
 impl Fleet {
@@ -77,6 +118,7 @@ fn describe(member: &Member, eligible: bool, slow_start: Duration, now: Moment) 
             (Some(reason.label()), Some(now.until(until)))
         }
     };
+    let left = member.headroom.left(now);
     BackendReport {
         pool: state.id().pool.to_string(),
         backend: state.id().backend.to_string(),
@@ -98,6 +140,14 @@ fn describe(member: &Member, eligible: bool, slow_start: Duration, now: Moment) 
         probe_healthy: state.is_probe_healthy(),
         share: state.share(slow_start, now),
         penalty: state.penalty(now),
+        quota: QuotaReport {
+            group: member.quota_group.as_ref().map(ToString::to_string),
+            tokens_left: left.tokens,
+            tokens_limit: left.tokens_limit,
+            requests_left: left.requests,
+            requests_limit: left.requests_limit,
+            cut: left.cut,
+        },
     }
 }
 

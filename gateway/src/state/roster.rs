@@ -1,7 +1,8 @@
 //! What a pool's picks and tickets share: its backends, its parameters, its retry budget. Chooses nothing.
 
 use super::backend::BackendState;
-use crate::domain::{Moment, PoolName, Region};
+use super::headroom::HeadroomCell;
+use crate::domain::{Moment, PoolName, QuotaName, Region};
 use crate::policy::budget::{RetryBudget, Spending};
 use crate::policy::eject::Ejection;
 use crate::policy::failover::Failover;
@@ -56,6 +57,9 @@ pub(super) struct PoolCore {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) state: Arc<BackendState>,
+    /// Of its own quota or of the one that it shares.
+    pub(super) headroom: Arc<HeadroomCell>,
+    pub(super) quota_group: Option<QuotaName>,
     pub(super) region: Region,
     pub(super) enabled: bool,
     pub(super) priority: u32,

@@ -1,10 +1,12 @@
 //! One attempt's hold on one backend. Counts it in, gives everything back on drop, reports its outcome once.
 
 use super::backend::{BackendState, Rest};
+use super::headroom::HeadroomCell;
 use super::roster::{PoolCore, Tried};
-use crate::domain::{Moment, Outcome, Region};
+use crate::domain::{Budgets, Cost, Moment, Outcome, Region};
 use crate::policy::budget::Spending;
 use crate::policy::eject::{Report, Transition};
+use crate::policy::headroom::Mark;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ pub struct Ticket {
     started: Moment,
     /// Lease of the trial slot it holds.
     trial: Option<Moment>,
+    /// What it took of the backend's quota.
+    mark: Mark,
     waiting: bool,
     /// It drew from the retry budget and has not settled.
     drawn: bool,
@@ -27,8 +31,9 @@ pub struct Ticket {
 
 impl Ticket {
     /// Counts an attempt in; `None` when another thread took the trial slot first.
-    pub(super) fn open(core: &Arc<PoolCore>, index: usize, tried: Tried, now: Moment) -> Option<Self> {
-        let state = Arc::clone(&core.members.get(index)?.state);
+    pub(super) fn open(core: &Arc<PoolCore>, index: usize, (tried, cost): (Tried, Cost), now: Moment) -> Option<Self> {
+        let member = core.members.get(index)?;
+        let state = Arc::clone(&member.state);
         let trial = match state.rest(now) {
             Rest::TrialFree => Some(state.take_trial(now)?),
             // Used in need: without the slot, so that it can never hold up a trial.
@@ -38,8 +43,10 @@ impl Ticket {
         state.enter(now);
         let drawn = !tried.is_empty();
         core.account(drawn, now);
+        let mark = member.headroom.take(cost, now);
         let core = Arc::clone(core);
-        Some(Self { core, state, index, started: now, trial, waiting: true, drawn, accepted: false, finished: false })
+        let (started, waiting) = (now, true);
+        Some(Self { core, state, index, started, trial, mark, waiting, drawn, accepted: false, finished: false })
     }
 
     /// Index of the backend in its pool.
@@ -81,6 +88,13 @@ impl Ticket {
         }
     }
 
+    /// What the response header tells of the backend's quota, whatever the answer.
+    pub fn told(&self, budgets: &Budgets, now: Moment) {
+        if let Some(headroom) = self.headroom() {
+            headroom.correct(budgets, &self.mark, now);
+        }
+    }
+
     /// The header is a success: reported now, not when a long answer ends, so that a trial and the counters do not wait
     /// for it. [`Ticket::finish`] still follows.
     pub fn accept(&mut self, now: Moment, draw: u64) -> Option<Transition> {
@@ -98,6 +112,9 @@ impl Ticket {
             return None;
         }
         let transition = self.report(outcome, advice, now, draw);
+        if outcome == Outcome::ConnectFailed {
+            self.unspend();
+        }
         self.release();
         transition
     }
@@ -116,6 +133,17 @@ impl Ticket {
             spare: outcome.is_failure() && self.core.can_spare(self.index),
         };
         self.state.record(&report, &self.core.ejection, now, draw)
+    }
+
+    fn headroom(&self) -> Option<&HeadroomCell> {
+        self.core.members.get(self.index).map(|member| &*member.headroom)
+    }
+
+    /// The backend has never seen it.
+    fn unspend(&self) {
+        if let Some(headroom) = self.headroom() {
+            headroom.give_back(&self.mark);
+        }
     }
 
     fn release(&mut self) {
@@ -138,6 +166,9 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
+        if !self.finished {
+            self.unspend();
+        }
         self.release();
     }
 }

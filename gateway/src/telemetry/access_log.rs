@@ -120,6 +120,8 @@ pub struct AttemptRecord<'a> {
     pub outcome: &'static str,
     /// Status that it answered with.
     pub status: Option<u16>,
+    /// What its 429 was about: the label of a `Throttle`.
+    pub throttle: Option<&'static str>,
     /// From the attempt's start to its outcome.
     pub took: Duration,
 }

@@ -2,7 +2,7 @@
 //! no request hashes a label. The labels are closed sets, the series of what left the configuration are removed.
 
 use super::table::Families;
-use crate::domain::{BackendId, ConsumerName, Ending, Outcome, PoolName, Region, RouteName, RuleName, Usage};
+use crate::domain::{BackendId, ConsumerName, Ending, Outcome, PoolName, Region, RouteName, RuleName, Throttle, Usage};
 use crate::policy::eject::Reason;
 use prometheus::core::{MetricVec, MetricVecBuilder};
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
@@ -195,6 +195,7 @@ pub struct BackendMeters {
     attempts: [IntCounter; Outcome::ALL.len()],
     responses: [IntCounter; Ending::ALL.len()],
     ejections: [IntCounter; Reason::ALL.len()],
+    throttles: [IntCounter; Throttle::ALL.len()],
     probes: [IntCounter; ProbeResult::ALL.len()],
     became_healthy: IntCounter,
     became_unhealthy: IntCounter,
@@ -208,6 +209,12 @@ pub struct BackendMeters {
     pub eligible: IntGauge,
     /// Seconds until its ejection ends.
     pub resting: Gauge,
+    /// Share of its quota of tokens that is left.
+    pub headroom_tokens: Gauge,
+    /// The same of requests.
+    pub headroom_requests: Gauge,
+    /// 1 while its answers tell of less than is configured.
+    pub quota_cut: IntGauge,
     /// Attempts that have not ended.
     pub in_flight: IntGauge,
     trail: Trail,
@@ -224,6 +231,7 @@ impl BackendMeters {
             attempts: Outcome::ALL.map(|o| trail.take(&families.attempts, &[pool, backend, region, o.label()])),
             responses: Ending::ALL.map(|e| trail.take(&families.responses, &[pool, backend, region, e.label()])),
             ejections: Reason::ALL.map(|reason| trail.take(&families.ejections, &[pool, backend, reason.label()])),
+            throttles: Throttle::ALL.map(|kind| trail.take(&families.throttles, &[pool, backend, kind.label()])),
             probes: ProbeResult::ALL.map(|result| trail.take(&families.probes, &[pool, backend, result.label()])),
             became_healthy: trail.take(&families.health_changes, &[pool, backend, "healthy"]),
             became_unhealthy: trail.take(&families.health_changes, &[pool, backend, "unhealthy"]),
@@ -235,6 +243,9 @@ impl BackendMeters {
             tokens_reasoning,
             eligible: trail.take(&families.backend_eligible, &[pool, backend, region]),
             resting: trail.take(&families.backend_resting, &[pool, backend, region]),
+            headroom_tokens: trail.take(&families.backend_headroom, &[pool, backend, region, "tokens"]),
+            headroom_requests: trail.take(&families.backend_headroom, &[pool, backend, region, "requests"]),
+            quota_cut: trail.take(&families.backend_quota_cut, &[pool, backend, region]),
             in_flight: trail.take(&families.backend_in_flight, &[pool, backend, region]),
             trail,
         }
@@ -243,6 +254,11 @@ impl BackendMeters {
     /// An attempt here came to `outcome`.
     pub fn attempted(&self, outcome: Outcome) {
         increment(&self.attempts, outcome as usize);
+    }
+
+    /// It answered 429.
+    pub fn throttled(&self, kind: Throttle) {
+        increment(&self.throttles, kind as usize);
     }
 
     /// A request ended with this backend's answer.
@@ -334,6 +350,7 @@ mod tests {
     fn the_order_of_all_is_the_order_of_the_variants() {
         assert!(Outcome::ALL.iter().enumerate().all(|(index, outcome)| *outcome as usize == index));
         assert!(Ending::ALL.iter().enumerate().all(|(index, ending)| *ending as usize == index));
+        assert!(Throttle::ALL.iter().enumerate().all(|(index, kind)| *kind as usize == index));
         assert!(ProbeResult::ALL.iter().enumerate().all(|(index, result)| *result as usize == index));
     }
 }

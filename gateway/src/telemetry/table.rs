@@ -137,6 +137,8 @@ table! {
         "Requests that ended with an answer from this backend, by ending.";
     attempts: counter "tidegate_attempts_total" ["pool", "backend", "region", "outcome"]
         "Attempts at a backend, by outcome.";
+    throttles: counter "tidegate_throttles_total" ["pool", "backend", "kind"]
+        "429s of a backend, by what their header says they are about.";
     failovers: counter "tidegate_failovers_total" ["pool", "reason"]
         "Further attempts after a failed one, by the outcome that caused them.";
     budget_refusals: counter "tidegate_failover_budget_refusals_total" ["pool"]
@@ -151,6 +153,10 @@ table! {
         "1 while the backend may take new requests, else 0.";
     backend_resting: float_gauge "tidegate_backend_resting_seconds" ["pool", "backend", "region"]
         "Seconds until the backend's ejection ends; 0 when it is not ejected.";
+    backend_headroom: float_gauge "tidegate_backend_headroom" ["pool", "backend", "region", "quota"]
+        "Share of the backend's quota that is left, by quota (tokens, requests); 1 where nothing is known of it.";
+    backend_quota_cut: gauge "tidegate_backend_quota_cut" ["pool", "backend", "region"]
+        "1 while the backend's answers tell of a quota below the configured one, else 0.";
     backend_in_flight: gauge "tidegate_backend_attempts_in_flight" ["pool", "backend", "region"]
         "Attempts at the backend that have not ended.";
     pool_eligible: gauge "tidegate_pool_backends_eligible" ["pool"]

@@ -41,6 +41,27 @@ pub(super) struct LiveState {
     #[serde(default)]
     in_flight: u32,
     share: Option<f32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quota: Option<LiveQuota>,
+}
+
+/// What is left of its quota.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct LiveQuota {
+    tokens_left: Option<u64>,
+    tokens_limit: Option<u64>,
+    requests_left: Option<u64>,
+}
+
+impl LiveQuota {
+    /// For the reader: requests that cost more than this go elsewhere first.
+    fn words(&self) -> Option<String> {
+        if self.requests_left == Some(0) {
+            return Some("no room now: its quota of requests is used up".to_owned());
+        }
+        let (left, limit) = (self.tokens_left?, self.tokens_limit?);
+        Some(format!("room for {left} of {limit} tokens"))
+    }
 }
 
 /// How much a backend is wanted.
@@ -102,7 +123,11 @@ fn places(pool: &Pool, states: &[Option<&LiveState>], live: bool) -> Vec<Option<
             for (at, index) in next {
                 let (Some(backend), Some(place)) = (pool.backends.get(index), places.get_mut(index)) else { continue };
                 let again = tier == Some(backend.priority);
-                let why = round.why(at, backend, (rank, wanted, again), pool.selection.latency_band);
+                let mut why = round.why(at, backend, (rank, wanted, again), pool.selection.latency_band);
+                let quota = states.get(index).copied().flatten().and_then(|state| state.quota.as_ref());
+                if let Some(words) = quota.and_then(LiveQuota::words) {
+                    why = format!("{why}; {words}");
+                }
                 *place = Some(Place { rank, share: round.share(at), why });
             }
             tier = round.tier();

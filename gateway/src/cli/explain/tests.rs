@@ -197,3 +197,23 @@ rules, in order
     assert!(text.contains("\nredirected: 308 http://docs.example.com/ai/chat/completions\n"), "{text}");
     assert!(!text.contains("routes, most specific first"), "{text}");
 }
+
+#[test]
+fn what_is_left_of_a_quota_is_told() {
+    let state = |backend: &str, quota: &str| {
+        format!(
+            r#"{{"pool":"chat","backend":"{backend}","state":"in_service","why":null,"until_ms":null,"quota":{quota}}}"#
+        )
+    };
+    let live = states(&format!(
+        "[{},{},{}]",
+        state("ptu", r#"{"tokens_left":null,"tokens_limit":null,"requests_left":null}"#),
+        state("payg-a", r#"{"tokens_left":1200,"tokens_limit":450000,"requests_left":7}"#),
+        state("payg-b", r#"{"tokens_left":1200,"tokens_limit":450000,"requests_left":0}"#),
+    ));
+    let ask = asking("/openai/deployments/gpt-4o/chat/completions", None);
+    let text = text::render(&build(&snapshot(), &ask, Some(&live)));
+    assert!(text.contains("room for 1200 of 450000 tokens"), "{text}");
+    assert!(text.contains("no room now: its quota of requests is used up"), "{text}");
+    assert_eq!(text.matches("room").count(), 2, "{text}");
+}

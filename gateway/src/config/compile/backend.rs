@@ -1,6 +1,6 @@
 //! Compiles one backend: names, URL, credential, headers, distance.
 
-use super::{header, known_region, name, point, region_name, secret, tls, url};
+use super::{header, known_region, name, point, quota, region_name, secret, tls, url};
 use crate::config::file::{self, Auth as TypedAuth};
 use crate::config::regions::{self, Point};
 use crate::config::report::Report;
@@ -28,6 +28,7 @@ pub(super) fn compile(
     let model =
         typed.model.as_deref().and_then(|model| name(DeploymentName::new(model), &format!("{path}.model"), report));
     api_version(typed.api_version.as_deref(), path, report);
+    let quota = quota::compile(typed.quota.as_ref(), path, report);
     let trust = tls::backend(typed, path, report);
     let url = url::compile(&typed.url, trust, &format!("{path}.url"), report);
     let plain = url.as_ref().is_some_and(|url| !url.tls);
@@ -59,6 +60,7 @@ pub(super) fn compile(
         },
         model: model.map(|model| model.as_str().to_owned()),
         api_version: typed.api_version.clone(),
+        quota: quota?,
         auth: auth?,
         headers,
         distance_km: home.zip(here).map(|(home, here)| regions::distance_km(home, here)),

@@ -17,6 +17,7 @@ mod pool;
 mod probe;
 mod process;
 mod protection;
+mod quota;
 mod route;
 mod rules;
 mod secret;
@@ -60,7 +61,8 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     let usage_limits = usage_limits::compile(file, report);
     let http2 = ceilings::http2(&file.http2, report);
     let access = consumers::compile(file, routes.as_deref().unwrap_or_default(), report);
-    let pools: Option<Vec<_>> = pools.into_iter().collect();
+    let mut pools: Option<Vec<_>> = pools.into_iter().collect();
+    quota::share(&file.pools, pools.as_deref_mut().unwrap_or_default(), report);
     let limited = usage_limits.iter().flat_map(|limits| &limits.list).any(Limit::counts_tokens);
     let usage = tokens::compile(file, limited, pools.as_deref().unwrap_or_default(), report);
     Some(Snapshot {

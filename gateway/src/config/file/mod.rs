@@ -15,6 +15,7 @@ mod overload;
 mod pool;
 mod process;
 mod protection;
+mod quota;
 mod route;
 mod rules;
 mod shared_limits;
@@ -41,6 +42,7 @@ pub(super) use process::{AccessLog, Admin, Dns, Headers, Limits, Listener, Proce
 pub(super) use protection::{
     BodyShape, Builtin, Exclusion, ExclusionOperator, ExclusionVariable, RuleMode, UnknownKeys,
 };
+pub(super) use quota::Quota;
 pub(super) use route::{Match, Route};
 pub(super) use rules::{
     Action, Condition, HeaderField, Operator, Protocol, Redirect, Rewrite, Rule, Transform, Variable,

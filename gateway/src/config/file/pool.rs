@@ -1,5 +1,6 @@
 //! The parts of the file about pools and their backends.
 
+use super::quota::Quota;
 use super::streams::Streams;
 use super::tls::Pair;
 use super::values::{HeaderText, Period, Secret, Share, Switch};
@@ -320,6 +321,10 @@ pub(in crate::config) struct Backend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(in crate::config) api_version: Option<String>,
+    /// Azure's quota there, so that requests go where it has room; default: as told by its answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Quota")]
+    pub(in crate::config) quota: Option<Quota>,
     /// Our credential there; default `none`, with a warning for `https`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Auth")]

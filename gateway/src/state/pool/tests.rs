@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::config::snapshot::{
-    AccessLog, Auth, Backend, BackendTls, BaseUrl, Connections, Dns, Headers, Http2, Limits, Overload, Pool, Probe,
-    ProbeKind, Process, Snapshot, Timeouts, TokenUsage,
+    AccessLog, Auth, Backend, BackendQuota, BackendTls, BaseUrl, Connections, Dns, Headers, Http2, Limits, Overload,
+    Pool, Probe, ProbeKind, Process, Snapshot, Timeouts, TokenUsage,
 };
 use crate::domain::{BackendId, BackendName, Outcome, Region};
 use crate::policy::eject::Ejection;
@@ -13,6 +13,8 @@ use crate::policy::health::Thresholds;
 use crate::state::{Fleet, Registry};
 use http::HeaderValue;
 use std::time::Duration;
+
+mod headroom;
 
 const SECOND: Duration = Duration::from_secs(1);
 const THRESHOLDS: Thresholds = Thresholds { healthy_after: 1, unhealthy_after: 1 };
@@ -39,6 +41,7 @@ fn backend(name: &str, priority: u32) -> Backend {
         deployment: None,
         model: None,
         api_version: None,
+        quota: BackendQuota::default(),
         auth: Auth::None,
         headers: Vec::new(),
         distance_km: None,

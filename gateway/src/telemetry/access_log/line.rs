@@ -186,6 +186,10 @@ fn attempts(out: &mut Vec<u8>, attempts: &[AttemptRecord<'_>]) {
             key!(out, "status");
             number(out, status);
         }
+        if let Some(throttle) = attempt.throttle {
+            key!(out, "throttle");
+            text(out, throttle);
+        }
         key!(out, "ms");
         millis(out, attempt.took);
         out.push(b'}');

@@ -15,6 +15,7 @@ fn attempt(backend: &'static str, outcome: &'static str, status: u16, micros: u6
         region: format!("{backend}central").into(),
         outcome,
         status: Some(status),
+        throttle: (status == 429).then_some("token_rate"),
         took: Duration::from_micros(micros),
     }
 }
@@ -85,6 +86,10 @@ fn a_line_says_everything_about_its_request() {
     assert_eq!(line["first_byte_ms"], 312.345);
     assert_eq!(line["tokens"]["reasoning"], 2);
     assert_eq!(line["attempts"][0]["outcome"], "rate_limited");
+    assert_eq!(
+        (&line["attempts"][0]["throttle"], line["attempts"][1].get("throttle")),
+        (&Value::from("token_rate"), None)
+    );
     assert_eq!(line["attempts"][0]["ms"], 12.345);
     assert_eq!(line["attempts"][1]["region"], "francecentral");
     assert_eq!(line["served_by"], "francecentral/france");

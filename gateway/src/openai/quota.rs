@@ -1,0 +1,127 @@
+//! [`budgets`]: what `x-ratelimit-*` tell of a deployment's quotas; [`cost`]: what a request will take of them.
+//!
+//! Never trusts a number: what is negative, broken or beyond any quota is not there. What to make of the rest is decided in
+//! `policy`.
+
+use super::facts::Facts;
+use super::operation::Operation;
+use super::throttle::{first, reset};
+use crate::domain::{Budgets, Cost, Told};
+use http::HeaderMap;
+
+/// No deployment has more tokens or requests per minute.
+const NUMBER_MAX: u64 = 1 << 40;
+/// Ceiling of an answer whose request names none. Azure estimates it, and tells nobody how; its simulator takes this.
+const OUTPUT_DEFAULT: u64 = 16;
+/// No answer is longer, and nobody gets more of them.
+const OUTPUT_MAX: u64 = 1 << 32;
+/// Bytes of a body that are taken for one token.
+const BYTES_PER_TOKEN: usize = 4;
+
+/// The quotas that a header tells.
+#[must_use]
+pub fn budgets(headers: &HeaderMap) -> Budgets {
+    let tokens = Told {
+        limit: number(headers, "x-ratelimit-limit-tokens"),
+        remaining: number(headers, "x-ratelimit-remaining-tokens"),
+        reset: first(headers, "x-ratelimit-reset-tokens", reset)
+            .or_else(|| first(headers, "x-rate-limit-reset-tokens", reset)),
+    };
+    let requests = Told {
+        limit: number(headers, "x-ratelimit-limit-requests"),
+        remaining: number(headers, "x-ratelimit-remaining-requests"),
+        reset: first(headers, "x-ratelimit-reset-requests", reset),
+    };
+    Budgets { tokens, requests }
+}
+
+/// What Azure counts when it admits a request: its prompt by length, and the ceiling of every answer asked for. `prompt`
+/// is the count of tokens where one was made.
+#[must_use]
+pub fn cost(operation: Operation, facts: &Facts, body: usize, prompt: Option<u64>) -> Cost {
+    let generates = matches!(operation, Operation::ChatCompletions | Operation::Completions | Operation::Responses);
+    if !generates && operation != Operation::Embeddings {
+        return Cost::default();
+    }
+    let prompt = prompt.unwrap_or_else(|| u64::try_from(body.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX));
+    let ceiling = if generates { facts.max_tokens.unwrap_or(OUTPUT_DEFAULT).min(OUTPUT_MAX) } else { 0 };
+    let answers = facts.n.unwrap_or(1).clamp(1, OUTPUT_MAX);
+    Cost { tokens: prompt.saturating_add(ceiling.saturating_mul(answers)) }
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+    first(headers, name, |text| text.parse().ok().filter(|number| *number <= NUMBER_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests may panic")]
+    use super::*;
+    use http::{HeaderName, HeaderValue};
+    use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
+    use std::time::Duration;
+
+    fn told(lines: &[(&'static str, &str)]) -> Budgets {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        budgets(&headers)
+    }
+
+    #[test]
+    fn both_quotas_are_read() {
+        let seen = told(&[
+            ("x-ratelimit-limit-tokens", "450000"),
+            ("x-ratelimit-remaining-tokens", "449000"),
+            ("x-ratelimit-reset-tokens", "37"),
+            ("x-ratelimit-limit-requests", "4500"),
+            ("x-ratelimit-remaining-requests", "0"),
+            ("x-ratelimit-reset-requests", "20ms"),
+        ]);
+        let tokens = Told { limit: Some(450_000), remaining: Some(449_000), reset: Some(Duration::from_secs(37)) };
+        let requests = Told { limit: Some(4500), remaining: Some(0), reset: Some(Duration::from_millis(20)) };
+        assert_eq!(seen, Budgets { tokens, requests });
+        let older = told(&[("x-rate-limit-reset-tokens", "4")]);
+        assert_eq!(older.tokens.reset, Some(Duration::from_secs(4)));
+        assert_eq!(told(&[]), Budgets::default());
+    }
+
+    #[test]
+    fn numbers_that_no_quota_has_are_not_there() {
+        for value in ["-1", "NaN", "inf", "1e9", "1.5", "", "many", "0x10", "99999999999999999999", "1099511627777"] {
+            let seen = told(&[("x-ratelimit-limit-tokens", value), ("x-ratelimit-remaining-requests", value)]);
+            assert_eq!(seen, Budgets::default(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_request_costs_its_prompt_and_the_ceiling_of_every_answer() {
+        let facts = |max_tokens, n| Facts { max_tokens, n, ..Facts::default() };
+        let chat = Operation::ChatCompletions;
+        for (operation, facts, body, prompt, want) in [
+            (chat, facts(None, None), 4000, None, 1016),
+            (chat, facts(Some(500), None), 4001, None, 1501),
+            (chat, facts(Some(500), Some(3)), 4000, None, 2500),
+            (chat, facts(Some(500), Some(0)), 4000, Some(700), 1200),
+            (Operation::Embeddings, facts(Some(500), Some(9)), 4000, None, 1000),
+            (Operation::AudioSpeech, facts(None, None), 4000, None, 0),
+        ] {
+            assert_eq!(cost(operation, &facts, body, prompt).tokens, want, "{operation:?} {facts:?}");
+        }
+        let absurd = facts(Some(u64::MAX), Some(u64::MAX));
+        assert_eq!(cost(chat, &absurd, usize::MAX, None).tokens, u64::MAX, "nothing overflows");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn any_header_is_survived(raw in prop::collection::vec(any::<u8>(), 0..70)) {
+            let Ok(value) = HeaderValue::from_bytes(&raw) else { return Ok(()) };
+            let names = ["x-ratelimit-limit-tokens", "x-ratelimit-reset-tokens", "x-ratelimit-remaining-requests"];
+            let headers = names.map(|name| (HeaderName::from_static(name), value.clone()));
+            let seen = budgets(&HeaderMap::from_iter(headers));
+            prop_assert!(seen.tokens.limit.is_none_or(|limit| limit <= NUMBER_MAX));
+        }
+    }
+}
