@@ -54,7 +54,9 @@ async fn floods_end_their_connection_and_nobody_elses() {
     let mut floods = 0.0;
     for name in ["rapid_reset", "forced_resets", "continuation", "empty_data"] {
         let seen = beside_others(&gateway, name).await;
-        assert_eq!(seen["goaway"].as_u64(), Some(CALM), "{name}: {seen}");
+        // Bytes that a flood sends after the close reset the connection, and a reset may overtake the GOAWAY: the metric tells why.
+        assert_eq!(seen["closed"], true, "{name}: {seen}");
+        assert!(seen["goaway"].is_null() || seen["goaway"].as_u64() == Some(CALM), "{name}: {seen}");
         floods += 1.0;
         gateway.until_metric(CUT_OFF, &[("reason", "http2_flood")], |count| count > floods - 0.5).await;
     }
