@@ -160,6 +160,7 @@ async fn what_was_learnt_and_counted_survives() {
     assert!(metrics.sum("tidegate_backend_resting_seconds", &[("backend", "a")]) > 45.0);
     assert_eq!(metrics.count("tidegate_ejections_total", &[("backend", "a"), ("reason", "rate_limited")]), 1);
     gateway.until_metric("tidegate_requests_total", &[("ending", "served")], |count| count > 4.5).await;
+    let metrics = gateway.metrics().await;
     assert_eq!(metrics.count("tidegate_backend_attempts_in_flight", &[("backend", "b")]), 1);
     drop(opened);
     crate::common::until_idle(&gateway).await;
