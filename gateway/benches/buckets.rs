@@ -33,6 +33,12 @@ fn resident() -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
+/// The allocator gives back what tables have grown out of a second later, when something large is freed after that.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(1500));
+    drop(std::hint::black_box(vec![1_u8; 16 << 20]));
+}
+
 fn main() {
     let limits = Arc::new(Limits::default());
     let rule = Rule {
@@ -50,15 +56,14 @@ fn main() {
         reserved.take([charge].into_iter(), &[], at(1)).unwrap();
         reserved.settle(|_| 700, at(1));
     }
+    settle();
     let (count, held) = (limits.len(), resident() - before);
     println!("{count} buckets: {:.1} MB, {:.0} bytes each", held as f64 / 1e6, held as f64 / count as f64);
     assert!(count as u64 >= BUCKETS * 998 / 1000, "the others share one");
     // More passes than there are parts.
     (0..200).for_each(|_| limits.sweep(at(120)));
     assert!(limits.is_empty());
-    // The allocator gives back a second later, when something large is freed after that.
-    std::thread::sleep(Duration::from_millis(1500));
-    drop(std::hint::black_box(vec![1_u8; 16 << 20]));
+    settle();
     let left = resident().saturating_sub(before);
     println!("idle, and dropped: {:.1} MB", left as f64 / 1e6);
     assert!(held <= BUDGET, "a million buckets hold {held} bytes");

@@ -29,7 +29,10 @@ const LIMITS: [&str; 3] = [
 ];
 
 fn key(number: u8) -> String {
-    make_key(&(0..=255_u8).map(|byte| byte.wrapping_mul(7).wrapping_add(number)).collect::<Vec<_>>()).unwrap()
+    let steps = std::iter::successors(Some(u64::from(number)), |state| {
+        Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407))
+    });
+    make_key(&steps.skip(1).take(256).map(|state| state.to_be_bytes()[0]).collect::<Vec<_>>()).unwrap()
 }
 
 fn fleet(vectors: &Value) -> Arc<Fleet> {

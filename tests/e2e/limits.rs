@@ -285,6 +285,22 @@ async fn quotas_survive_a_restart_and_a_damaged_file_starts_empty() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_limit_tells_what_is_left_of_it_in_headers_of_its_own() {
+    let sim = Sim::start("swedencentral").await;
+    let limit = "{ name: all, everywhere: true, requests: { max: 9, per: 1h }, tokens: { max: 5000, per: 1h }, \
+         quota: { requests: 7, tokens: 100000, per: day }, remaining_headers: { requests: x-left, tokens: x-left-tokens, \
+         quota_requests: x-left-today, quota_tokens: x-left-tokens-today } }";
+    let gateway = gateway(&sim, limit).await;
+    for (left, today) in [("8", "6"), ("7", "5")] {
+        let answer = gateway.ask(&Ask::chat("gpt")).await;
+        assert_eq!((answer.header("x-left"), answer.header("x-left-today")), (left, today));
+        let tokens = |name: &str| answer.header(name).parse::<u64>().expect("a number");
+        assert_eq!(5000 - tokens("x-left-tokens"), 100_000 - tokens("x-left-tokens-today"));
+        assert!(tokens("x-left-tokens") < 5000);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_without_a_drain_keeps_quotas_too() {
     let sim = Sim::start("swedencentral").await;
     let directory = tempfile::tempdir().expect("a directory");

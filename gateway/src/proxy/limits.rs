@@ -156,6 +156,13 @@ pub(super) fn tell(ctx: &RequestContext, headers: &mut HeaderMap) {
             }
         }
     }
+    let list = &ctx.arrival.live.fleet.snapshot.usage_limits.list;
+    for (index, measure, left) in limited.reserved.remaining() {
+        let names = list.get(index).map_or(&[][..], |limit| &limit.remaining);
+        if let Some((_, name)) = names.iter().find(|(told, _)| *told == measure) {
+            headers.insert(name.clone(), HeaderValue::from(left));
+        }
+    }
 }
 
 /// Rounded up.

@@ -56,7 +56,7 @@ pub(super) fn compile(
     headers
 }
 
-fn header_name(typed: &str, path: &str, report: &mut Report<'_>) -> Option<HeaderName> {
+pub(super) fn header_name(typed: &str, path: &str, report: &mut Report<'_>) -> Option<HeaderName> {
     let Ok(name) = HeaderName::from_bytes(typed.as_bytes()) else {
         report.problem(path, "is not a header name", None);
         return None;

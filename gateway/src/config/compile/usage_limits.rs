@@ -1,5 +1,6 @@
 //! Compiles usage limits. Who names them is compiled with consumers, plans and routes, by [`named`].
 
+use super::header::header_name;
 use super::{name, unique};
 use crate::config::file;
 use crate::config::report::{Report, suggestion};
@@ -7,6 +8,7 @@ use crate::config::snapshot::UsageLimits;
 use crate::domain::LimitName;
 use crate::policy::limit::calendar::Period;
 use crate::policy::limit::{Ceilings, Limit, Measure, Part, Rule, Weights, Window};
+use http::HeaderName;
 use std::time::Duration;
 
 /// Shortest and longest sliding window.
@@ -88,6 +90,7 @@ fn limit(typed: &file::UsageLimit, path: &str, report: &mut Report<'_>) -> Optio
         let help = "write `requests`, `tokens`, `quota`, `concurrent` or `request`".to_owned();
         report.problem(path, "limits nothing", help);
     }
+    let remaining = remaining(typed, &rules, path, report);
     let name = name(LimitName::new(&typed.name), &format!("{path}.name"), report);
     Some(Limit {
         name: name?,
@@ -96,7 +99,36 @@ fn limit(typed: &file::UsageLimit, path: &str, report: &mut Report<'_>) -> Optio
         rules,
         ceilings,
         weights: weights(&typed.weights),
+        remaining,
     })
+}
+
+fn remaining(
+    typed: &file::UsageLimit,
+    rules: &[Rule],
+    path: &str,
+    report: &mut Report<'_>,
+) -> Vec<(Measure, HeaderName)> {
+    let Some(typed) = &typed.remaining_headers else { return Vec::new() };
+    let mut headers: Vec<(Measure, HeaderName)> = Vec::new();
+    for (measure, text, key) in [
+        (Measure::Requests, &typed.requests, "requests"),
+        (Measure::Tokens, &typed.tokens, "tokens"),
+        (Measure::RequestQuota, &typed.quota_requests, "quota_requests"),
+        (Measure::TokenQuota, &typed.quota_tokens, "quota_tokens"),
+    ] {
+        let Some(text) = text else { continue };
+        let path = format!("{path}.remaining_headers.{key}");
+        if !rules.iter().any(|rule| rule.measure == measure) {
+            report.problem(&path, "the limit does not count this", None);
+        }
+        let Some(name) = header_name(text, &path, report) else { continue };
+        if headers.iter().any(|(_, other)| *other == name) {
+            report.problem(&path, format!("`{name}` is there twice"), None);
+        }
+        headers.push((measure, name));
+    }
+    headers
 }
 
 fn parts(typed: &[file::Part], path: &str, report: &mut Report<'_>) -> Option<Vec<Part>> {

@@ -43,6 +43,32 @@ pub(in crate::config) struct UsageLimit {
     /// What a token of each kind counts.
     #[serde(default)]
     pub(in crate::config) weights: Weights,
+    /// Headers of answers that tell what is left of this limit; none by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RemainingHeaders")]
+    pub(in crate::config) remaining_headers: Option<RemainingHeaders>,
+}
+
+/// Headers of answers, as API Management's policies can be told to set them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::config) struct RemainingHeaders {
+    /// Name of the header for what is left of `requests`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) requests: Option<String>,
+    /// Name of the header for what is left of `tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) tokens: Option<String>,
+    /// Name of the header for what is left of `quota.requests`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) quota_requests: Option<String>,
+    /// Name of the header for what is left of `quota.tokens`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) quota_tokens: Option<String>,
 }
 
 /// A part of the chain that tells buckets apart.

@@ -12,6 +12,7 @@ mod tests;
 
 use crate::domain::{LimitName, Moment, Usage};
 use calendar::Period;
+use http::HeaderName;
 use std::time::Duration;
 
 /// More tokens than any answer has: a backend that tells more is not believed.
@@ -202,6 +203,8 @@ pub struct Limit {
     pub ceilings: Ceilings,
     /// How tokens count.
     pub weights: Weights,
+    /// Headers that tell what is left.
+    pub remaining: Vec<(Measure, HeaderName)>,
 }
 
 impl Limit {

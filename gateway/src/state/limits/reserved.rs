@@ -58,6 +58,8 @@ struct Held {
     rule: Rule,
     amount: u64,
     mark: Mark,
+    /// What was left then, where clients are told.
+    remaining: Option<u64>,
 }
 
 impl Reserved {
@@ -98,7 +100,8 @@ impl Reserved {
             });
             match taken {
                 (Ok((amount, mark)), standing) => {
-                    self.held.push(Held { limit, chain, place, rule: *rule, amount, mark });
+                    let remaining = standing.map(|standing| standing.remaining);
+                    self.held.push(Held { limit, chain, place, rule: *rule, amount, mark, remaining });
                     self.told.add(rule.measure, standing);
                 }
                 (Err(wait), _) => {
@@ -150,6 +153,11 @@ impl Reserved {
     #[must_use]
     pub const fn told(&self) -> Told {
         self.told
+    }
+
+    /// What was left of each limit that gave something and tells, by its index, when that was taken.
+    pub fn remaining(&self) -> impl Iterator<Item = (usize, Measure, u64)> {
+        self.held.iter().filter_map(|held| Some((held.limit, held.rule.measure, held.remaining?)))
     }
 
     /// Indices of the limits that gave something.
