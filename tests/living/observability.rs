@@ -160,10 +160,11 @@ fn watched(a: &Sim, b: &Sim) -> Setup {
 
 /// Series that only a listener's certificate or its order, a rule, a policy of the firewall, an odd request, a ceiling, a
 /// limit, a price or an issuer of tokens bring about; the tests of each look at them.
-const AT_TIMES: [&str; 15] = [
+const AT_TIMES: [&str; 16] = [
     "tidegate_cost_billionths_total",
     "tidegate_limit_requests_total",
     "tidegate_limit_tokens_total",
+    "tidegate_limit_strict_total",
     "tidegate_jwks_fetches_total",
     "tidegate_jwks_last_success_timestamp_seconds",
     "tidegate_jwks_keys",
