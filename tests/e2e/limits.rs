@@ -301,6 +301,33 @@ async fn each_limit_tells_what_is_left_of_it_in_headers_of_its_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_prompt_is_counted_before_it_is_sent_only_where_the_limit_may_depend_on_it() {
+    let sim = Sim::start("swedencentral").await;
+    // Long words: many bytes a token.
+    let content = "internationalization ".repeat(100);
+    let body = serde_json::json!({ "messages": [{ "role": "user", "content": content }], "max_tokens": 9 }).to_string();
+    let by_length = (body.len() as u64 * 2).div_ceil(7) + 9;
+    let ask = Ask::chat("gpt").body(body.clone());
+    let left = async |gateway: &Gateway| {
+        let answer = gateway.ask(&ask).await;
+        assert_eq!(answer.status, 200, "{answer}");
+        answer.header("x-ratelimit-remaining-tokens").parse::<u64>().expect("a number")
+    };
+    let limit = |max: u64| format!("{{ name: all, everywhere: true, tokens: {{ max: {max}, per: 1h }} }}");
+    // Roomy: the second request is the first that finds a bucket. What each has used in the end is the difference of two.
+    let (roomy, max) = (gateway(&sim, &limit(1_000_000)).await, 1_000_000);
+    left(&roomy).await;
+    let (second, third) = (left(&roomy).await, left(&roomy).await);
+    assert_eq!(max - second - (second - third), by_length, "reserved by its length");
+    // Tight: less than half would be left if each byte were a token.
+    let (tight, max) = (gateway(&sim, &limit(3000)).await, 3000);
+    left(&tight).await;
+    let (second, third) = (left(&tight).await, left(&tight).await);
+    let counted = max - second - (second - third);
+    assert!(counted < by_length * 3 / 4, "counted: {counted}, by length: {by_length}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_without_a_drain_keeps_quotas_too() {
     let sim = Sim::start("swedencentral").await;
     let directory = tempfile::tempdir().expect("a directory");

@@ -1,6 +1,7 @@
 //! Every kind of server that limits can be shared over, real: TLS by a private CA, a cluster, a master with its sentinel.
 
 use crate::common::{ms, secs};
+use crate::shared_limits::connected;
 use harness::{Ask, Authority, Gateway, Redis, Setup, Sim, eventually};
 
 const LIMITS: &str = "usage_limits: [ { name: all, everywhere: true, strict: true, requests: { max: 20, per: 1h } }, \
@@ -9,10 +10,6 @@ const LIMITS: &str = "usage_limits: [ { name: all, everywhere: true, strict: tru
 fn setup(redis: &str, sim: &Sim) -> Setup {
     let shared = format!("shared_limits: {{ redis: {{ {redis} }}, gateways: 2 }}");
     Setup::new().top(LIMITS).top(&shared).backend("a", sim, "")
-}
-
-async fn connected(gateway: &Gateway, wanted: f64) {
-    gateway.until_metric("tidegate_shared_limits_connected", &[], |value| value == wanted).await;
 }
 
 async fn served(gateways: [&Gateway; 2], requests: usize) -> usize {

@@ -1,6 +1,7 @@
 //! A 429 that one gateway was answered keeps the others away, too, over a real Redis.
 
 use crate::common::{ms, secs};
+use crate::shared_limits::connected;
 use harness::{Ask, Gateway, Redis, Setup, Sim, eventually};
 use std::time::Instant;
 
@@ -13,16 +14,20 @@ fn setup(redis: &Redis, (a, b): (&Sim, &Sim), more: &str) -> Setup {
         .backend("b", b, "priority: 2")
 }
 
-async fn connected(gateway: &Gateway, wanted: f64) {
-    gateway.until_metric("tidegate_shared_limits_connected", &[], |value| value == wanted).await;
-}
-
 async fn ejections(gateway: &Gateway, reason: &str) -> u64 {
     gateway.metrics().await.count("tidegate_ejections_total", &[("backend", "a"), ("reason", reason)])
 }
 
 async fn why(gateway: &Gateway) -> serde_json::Value {
     gateway.backends().await["backends"][0]["why"].clone()
+}
+
+/// Two gateways that know of each other.
+async fn pair(redis: &Redis, regions: (&Sim, &Sim)) -> (Gateway, Gateway) {
+    let (first, second) = (setup(redis, regions, "").start().await, setup(redis, regions, "").start().await);
+    connected(&first, 1.0).await;
+    connected(&second, 1.0).await;
+    (first, second)
 }
 
 async fn served(gateway: &Gateway) {
@@ -33,11 +38,7 @@ async fn served(gateway: &Gateway) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_429_at_one_gateway_keeps_the_other_away_within_a_second_and_until_its_time() {
     let (redis, a, b) = (Redis::start().await, Sim::start("swedencentral").await, Sim::start("francecentral").await);
-    let first = setup(&redis, (&a, &b), "").start().await;
-    // The same deployments under other names.
-    let second = setup(&redis, (&a, &b), "").start().await;
-    connected(&first, 1.0).await;
-    connected(&second, 1.0).await;
+    let (first, second) = pair(&redis, (&a, &b)).await;
     a.throttle(secs(3));
     served(&first).await;
     let met = Instant::now();
@@ -97,10 +98,7 @@ async fn ejections_stay_at_home_where_they_are_not_shared_or_the_server_is_away(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn garbage_at_the_server_is_passed_over_and_a_far_away_time_is_cut() {
     let (redis, a, b) = (Redis::start().await, Sim::start("swedencentral").await, Sim::start("francecentral").await);
-    let first = setup(&redis, (&a, &b), "").start().await;
-    let second = setup(&redis, (&a, &b), "").start().await;
-    connected(&first, 1.0).await;
-    connected(&second, 1.0).await;
+    let (first, second) = pair(&redis, (&a, &b)).await;
     a.throttle(secs(3));
     served(&first).await;
     a.clear();

@@ -6,9 +6,11 @@ use futures::future::join_all;
 use harness::{Ask, Gateway, Load, Proto, Redis, Report, Setup, Sim, eventually};
 use std::time::Duration;
 
-const GATEWAYS: usize = 3;
+/// As many as share a limit.
+pub(crate) const GATEWAYS: usize = 3;
 
-async fn gateways(redis: &Redis, sim: &Sim, limits: &str) -> Vec<Gateway> {
+/// Gateways that share these limits, once the server has answered each.
+pub(crate) async fn gateways(redis: &Redis, sim: &Sim, limits: &str) -> Vec<Gateway> {
     let start = || {
         Setup::new()
             .top(&format!("usage_limits: [ {limits} ]"))
@@ -23,7 +25,8 @@ async fn gateways(redis: &Redis, sim: &Sim, limits: &str) -> Vec<Gateway> {
     gateways
 }
 
-async fn connected(gateway: &Gateway, wanted: f64) {
+/// Waits until the gateway says that the server is there (1), or away (0).
+pub(crate) async fn connected(gateway: &Gateway, wanted: f64) {
     gateway.until_metric("tidegate_shared_limits_connected", &[], |value| value == wanted).await;
 }
 

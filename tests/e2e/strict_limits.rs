@@ -1,30 +1,10 @@
 //! Strict limits over a real Redis: several gateways admit exactly what one would, and without the server nobody waits long.
 
 use crate::common::{ms, secs};
+use crate::shared_limits::{GATEWAYS, connected, gateways};
 use futures::future::join_all;
-use harness::{Ask, Gateway, Load, Proto, Redis, Setup, Sim};
+use harness::{Ask, Gateway, Load, Proto, Redis, Sim};
 use std::time::Instant;
-
-const GATEWAYS: usize = 3;
-
-async fn gateways(redis: &Redis, sim: &Sim, limits: &str) -> Vec<Gateway> {
-    let start = || {
-        Setup::new()
-            .top(&format!("usage_limits: [ {limits} ]"))
-            .top(&format!("shared_limits: {{ redis: {{ urls: [ \"{}\" ] }}, gateways: {GATEWAYS} }}", redis.url()))
-            .backend("a", sim, "")
-            .start()
-    };
-    let gateways = join_all((0..GATEWAYS).map(|_| start())).await;
-    for gateway in &gateways {
-        connected(gateway, 1.0).await;
-    }
-    gateways
-}
-
-async fn connected(gateway: &Gateway, wanted: f64) {
-    gateway.until_metric("tidegate_shared_limits_connected", &[], |value| value == wanted).await;
-}
 
 /// Admissions that the server was asked about: with an answer in time, and without.
 async fn asked(gateways: &[Gateway]) -> [u64; 2] {
