@@ -14,7 +14,7 @@ use tidegate::config::load_text;
 use tidegate::domain::{Budgets, Cost, Moment, Outcome, Told};
 use tidegate::policy::failover::{Situation, next};
 use tidegate::policy::route::{Match, find};
-use tidegate::state::{Fleet, Pick, Registry, Tried};
+use tidegate::state::{Fleet, Pick, Registry, Tried, Wanted};
 
 /// A fleet of `backends` in two tiers behind 20 routes, all measured.
 fn fleet(backends: usize) -> Arc<Fleet> {
@@ -77,7 +77,7 @@ fn decision(c: &mut Criterion) {
     c.bench_function("pick_of_3_by_headroom", |b| {
         b.iter(|| {
             draw = draw.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            known.pools[0].pick_for(black_box(Cost { tokens: 1500 }), Tried::NONE, now, draw)
+            known.pools[0].pick_for(&black_box(Wanted { cost: Cost { tokens: 1500 }, ..Wanted::default() }), now, draw)
         });
     });
 
@@ -99,7 +99,7 @@ fn decision(c: &mut Criterion) {
             let situation = Situation {
                 attempts: 1,
                 attempts_max: 3,
-                eligible_left: pool.has_eligible(tried, now),
+                eligible_left: pool.has_eligible(&Wanted::after(tried), now),
                 deadline_passed: false,
                 relayed: false,
                 budget: pool.budget().grants(now),

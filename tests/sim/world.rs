@@ -14,7 +14,7 @@ use tidegate::config::snapshot::Pool;
 use tidegate::domain::{Moment, Outcome};
 use tidegate::policy::eject::{Standing, Transition};
 use tidegate::policy::failover::{Next, Situation, next};
-use tidegate::state::{Fleet, Pick, PoolState, Registry, Ticket, Tried};
+use tidegate::state::{Fleet, Pick, PoolState, Registry, Ticket, Tried, Wanted};
 
 /// Where a backend stands in the file: priority and weight.
 #[derive(Clone, Copy, Debug)]
@@ -285,7 +285,7 @@ impl World {
         let situation = Situation {
             attempts: one.attempts,
             attempts_max: self.spec.failover.attempts_max,
-            eligible_left: self.pool.has_eligible(one.tried, now),
+            eligible_left: self.pool.has_eligible(&Wanted::after(one.tried), now),
             deadline_passed: now >= deadline,
             relayed: false,
             budget: self.pool.budget().grants(now),

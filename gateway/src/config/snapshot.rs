@@ -3,27 +3,30 @@
 mod access;
 mod acme;
 mod address;
+mod backend;
 mod connections;
 mod http2;
 mod issuer;
 mod overload;
+mod pool;
 mod quota;
 
 pub use access::{Access, Certificates, Consumer, Key, KeyText, Keys, Refused};
 pub use acme::Acme;
 pub use address::Address;
+pub use backend::{Auth, Backend, BaseUrl};
 pub use connections::Connections;
 pub use http2::Http2;
 pub use issuer::{Endpoint, Issuer, KeySource};
 pub use overload::Overload;
+pub use pool::{Gate, Pool, Probe, ProbeKind, Timeouts};
 pub use quota::BackendQuota;
 
-use crate::domain::{BackendId, DeploymentName, ListenerName, NetworkSet, PoolName, Region, RouteName};
+use crate::domain::{ListenerName, NetworkSet, Region, RouteName};
 use crate::policy::cors::Cors;
 use crate::policy::rules::Rules;
 use crate::policy::screen::ruleset::Policy;
-use crate::policy::{eject, failover, framing, health, hops, route, select};
-use http::{HeaderName, HeaderValue};
+use crate::policy::{framing, hops, route};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -182,165 +185,6 @@ pub struct Dns {
     pub refresh: Duration,
     /// One look-up's limit.
     pub timeout: Duration,
-}
-
-/// A named set of interchangeable backends.
-#[derive(Clone, Debug)]
-pub struct Pool {
-    /// Its name.
-    pub name: PoolName,
-    /// `/readyz` needs one eligible backend here.
-    pub required: bool,
-    /// Parameters of selection.
-    pub selection: select::Selection,
-    /// Parameters of failover.
-    pub failover: failover::Failover,
-    /// Parameters of ejection.
-    pub ejection: eject::Ejection,
-    /// Active probes; none when absent.
-    pub probe: Option<Probe>,
-    /// Connection-level limits of an attempt.
-    pub timeouts: Timeouts,
-    /// What a stream must show before it is relayed; none where it is relayed as it comes.
-    pub gate: Option<Gate>,
-    /// Its backends, 1 to 64, in the order of the file.
-    pub backends: Vec<Backend>,
-}
-
-/// A stream is held until its first delta, or until one of these is reached.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gate {
-    /// Start-up events.
-    pub events: u32,
-    /// Bytes of the body.
-    pub bytes: usize,
-    /// Time from its header.
-    pub time: Duration,
-}
-
-/// Connection-level limits of an attempt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// TCP connect.
-    pub connect: Duration,
-    /// TCP connect and TLS handshake together.
-    pub handshake: Duration,
-    /// Longest pause inside an answer.
-    pub idle: Duration,
-    /// One write to the backend.
-    pub write: Duration,
-    /// The whole answer, from arrival.
-    pub total: Duration,
-    /// Longest silence of a WebSocket in both directions.
-    pub websocket_idle: Duration,
-    /// An idle connection to a backend is closed after this.
-    pub keepalive: Duration,
-}
-
-/// Active health check of a pool's backends.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Probe {
-    /// How it asks.
-    pub kind: ProbeKind,
-    /// Time between probes of one backend.
-    pub interval: Duration,
-    /// Spread of the interval as a share of it (0 to 1).
-    pub jitter: f64,
-    /// Limit of one probe, connection included.
-    pub timeout: Duration,
-    /// Thresholds both ways.
-    pub thresholds: health::Thresholds,
-}
-
-/// How a probe asks.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProbeKind {
-    /// Connects (TLS where the backend has it) and closes.
-    Tcp,
-    /// Sends a request and looks at the status.
-    Http {
-        /// `GET` or `HEAD`.
-        method: http::Method,
-        /// Path and query, under the backend's base URL.
-        path: String,
-        /// Statuses that count as alive.
-        statuses: Vec<u16>,
-        /// Send the backend's own credential along.
-        credential: bool,
-        /// More headers.
-        headers: Vec<(HeaderName, HeaderValue)>,
-    },
-}
-
-/// One Azure OpenAI deployment in one region.
-#[derive(Clone, Debug)]
-pub struct Backend {
-    /// Its identity.
-    pub id: BackendId,
-    /// Azure region.
-    pub region: Region,
-    /// Operator's switch.
-    pub enabled: bool,
-    /// Lower first; equal priorities form a tier.
-    pub priority: u32,
-    /// Share inside the band, 1 to 1000.
-    pub weight: u32,
-    /// Where it is.
-    pub url: BaseUrl,
-    /// Deployment name there; the client's own name when absent.
-    pub deployment: Option<DeploymentName>,
-    /// Its model, where the file names it.
-    pub model: Option<String>,
-    /// `api-version` sent to classic paths; the client's own when absent.
-    pub api_version: Option<String>,
-    /// Azure's quota there.
-    pub quota: BackendQuota,
-    /// Our credential there.
-    pub auth: Auth,
-    /// Headers set on every attempt, over the client's.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// Great-circle distance from the home region in km, where both are known.
-    pub distance_km: Option<f64>,
-    /// HTTP/2 to this backend (TLS only, by ALPN).
-    pub http2: bool,
-    /// `X-Served-By` value: `region/backend`.
-    pub served_by: HeaderValue,
-}
-
-impl Backend {
-    /// What its model is known by: the model of the file, else its deployment's name.
-    #[must_use]
-    pub fn model_known(&self) -> Option<&str> {
-        self.model.as_deref().or_else(|| self.deployment.as_ref().map(DeploymentName::as_str))
-    }
-}
-
-/// A backend's base URL, taken apart.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BaseUrl {
-    /// `https`.
-    pub tls: bool,
-    /// Host name or address literal, without brackets: what DNS resolves.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// `Host` header value: host, and port where it is not the scheme's own.
-    pub authority: HeaderValue,
-    /// Path in front of `/openai…`, without trailing slash; mostly empty.
-    pub path: String,
-    /// Verification, and who we are there.
-    pub trust: BackendTls,
-}
-
-/// Our credential at a backend. The value is marked sensitive and prints as `Sensitive`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Auth {
-    /// No credential.
-    None,
-    /// `api-key: …`.
-    ApiKey(HeaderValue),
-    /// `Authorization: Bearer …`; the value includes the scheme.
-    Bearer(HeaderValue),
 }
 
 /// Which requests go to which pool.

@@ -154,6 +154,12 @@ fn filter(candidates: &[Candidate], mask: u64, keep: impl Fn(&Candidate) -> bool
     members(candidates, mask).filter(|(_, c)| keep(c)).fold(0, |kept, (index, _)| kept | bit(index))
 }
 
+/// Whether the candidate at `index` is of the best tier.
+#[must_use]
+pub fn in_best_tier(candidates: &[Candidate], index: usize) -> bool {
+    index < CANDIDATES_MAX && best_tier(candidates) & bit(index) != 0
+}
+
 fn best_tier(candidates: &[Candidate]) -> u64 {
     let best = candidates.iter().take(CANDIDATES_MAX).map(|c| c.priority).min();
     filter(candidates, u64::MAX, |c| Some(c.priority) == best)

@@ -231,7 +231,7 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
     if situation.budget && failover::next(outcome, &Situation { eligible_left: true, ..situation }) == Next::NextAttempt
     {
         // The ticket is taken now, so that the decision rests on a backend that is really there.
-        if let Pick::Attempt(ticket) = pool.pick_for(ctx.attempts.cost, ctx.attempts.tried, now, fastrand::u64(..)) {
+        if let Pick::Attempt(ticket) = pool.pick_for(&ctx.attempts.wanted, now, fastrand::u64(..)) {
             situation.eligible_left = true;
             held = Some(ticket);
         }
@@ -255,7 +255,7 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
 
 /// What we say when the last attempt left nothing to relay.
 fn fault(ctx: &RequestContext, refusal: Refusal, now: Moment) -> Fault {
-    let soonest = pool_state(ctx).and_then(|p| p.soonest(now)).map(|at| now.until(at));
+    let soonest = pool_state(ctx).and_then(|p| p.soonest(ctx.attempts.wanted.barred, now)).map(|at| now.until(at));
     if let Some(retry_after) = soonest
         && ctx.attempts.trail.iter().any(|step| step.outcome.is_throttled())
     {

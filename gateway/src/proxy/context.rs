@@ -3,14 +3,14 @@
 use super::live::Live;
 use super::overload::Begun;
 use super::wrapper::Desk;
-use crate::domain::{Caller, ClientCertificate, Cost, Denial, Fault, Moment, Outcome, Throttle};
+use crate::domain::{Caller, ClientCertificate, Denial, Fault, Moment, Outcome, Throttle};
 use crate::openai::facts::Facts;
 use crate::openai::operation::{Operation, Shape};
 use crate::openai::sse::{BodyScanner, Scanner, Stripper};
 use crate::policy::rules::Matched;
 use crate::policy::screen::finding::Findings;
 use crate::policy::screen::ruleset::{Policy, Screening};
-use crate::state::{ChainKey, Presence, Reservation, Reserved, Stay, Ticket, Tried};
+use crate::state::{ChainKey, Presence, Reservation, Reserved, Stay, Ticket, Wanted};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use std::net::SocketAddr;
@@ -141,9 +141,8 @@ pub(super) struct Admission {
 pub(super) struct Attempts {
     /// Attempts begun.
     pub(super) count: u32,
-    pub(super) tried: Tried,
-    /// What each of them takes of a backend's quota.
-    pub(super) cost: Cost,
+    /// What it asks of a pick: the backends tried and barred, the cost of an attempt.
+    pub(super) wanted: Wanted,
     /// The attempt under way.
     pub(super) current: Option<Current>,
     /// Picked by `classify` for the next attempt.

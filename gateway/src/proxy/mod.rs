@@ -27,6 +27,7 @@ mod cors;
 mod deadline;
 mod firewall;
 mod forward;
+mod gateway;
 pub mod guard;
 mod header;
 mod hold;
@@ -50,94 +51,29 @@ mod wrapper;
 
 pub use closing::Closing;
 pub use context::RequestContext;
+pub use gateway::Gateway;
 pub use hops::Via;
 pub use live::Live;
 pub use overload::Doorman;
 
-use crate::config::snapshot::Address;
 use crate::domain::{Denial, Outcome};
-use crate::state::{BodyMemory, Challenges, Gauges};
-use crate::telemetry::{AccessLog, Metrics, clock};
-use arc_swap::ArcSwap;
+use crate::telemetry::clock;
 use async_trait::async_trait;
 use authenticate::Asked;
 use bytes::Bytes;
 use classify::{ABANDONED, Verb};
 use context::Verdict;
 use firewall::Bench;
+use gateway::Stop;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
-use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The gateway: everything the request path needs, shared by all threads.
-pub struct Gateway {
-    /// The configuration in force, swapped whole.
-    pub live: Arc<ArcSwap<Live>>,
-    /// Every metric.
-    pub metrics: Arc<Metrics>,
-    /// One line per request.
-    pub access_log: AccessLog,
-    /// Request bodies held by the process.
-    pub memory: BodyMemory,
-    /// Who may begin near the process's ceilings.
-    pub doorman: Doorman,
-    /// Requests and streams in flight, for draining.
-    pub gauges: Gauges,
-    /// The listeners' addresses and names, for the access log.
-    pub listeners: Vec<(Address, String)>,
-    /// How we sign what we pass on.
-    pub via: Via,
-    /// Addresses of the listeners that only redirect to HTTPS.
-    pub redirecting: Vec<Address>,
-    /// What ACME servers may ask for.
-    pub challenges: Challenges,
-    /// Ends the WebSockets with the process.
-    pub closing: Closing,
-}
-
-/// Why the request goes no further.
-enum Stop {
-    /// We answer.
-    Refuse(Verdict),
-    /// Nobody is left to answer to.
-    ClientGone,
-}
-
-impl<V: Into<Verdict>> From<V> for Stop {
-    fn from(verdict: V) -> Self {
-        Self::Refuse(verdict.into())
-    }
-}
-
-impl From<read::Unread> for Stop {
-    fn from(unread: read::Unread) -> Self {
-        match unread {
-            read::Unread::Denied(denial) => Self::Refuse(denial.into()),
-            read::Unread::ClientGone => Self::ClientGone,
-        }
-    }
-}
-
-/// The local end of a connection: an address of this host, or the path of a Unix socket.
-fn ends(local: &pingora::protocols::l4::socket::SocketAddr) -> (Option<SocketAddr>, Option<&Path>) {
-    (local.as_inet().copied(), local.as_unix().and_then(|unix| unix.as_pathname()))
-}
-
 impl Gateway {
-    /// Name of the listener with this local address.
-    fn listener_of(&self, local: Option<&pingora::protocols::l4::socket::SocketAddr>) -> Option<&str> {
-        let local = local?;
-        let (ip, path) = ends(local);
-        let named = |(address, _): &&(Address, String)| address.is_at(ip, path);
-        self.listeners.iter().find(named).map(|(_, name)| name.as_str())
-    }
-
     /// Stations 1 to 6.
     async fn take_in(&self, session: &mut Session, ctx: &mut RequestContext) -> Result<(), Stop> {
         let live = Arc::clone(&ctx.arrival.live);

@@ -15,7 +15,7 @@ const HOST_LENGTH_MAX: usize = 253;
 
 /// Whether the listener at `local` redirects.
 pub(super) fn applies(redirecting: &[Address], local: Option<&Local>) -> bool {
-    let Some((ip, path)) = local.map(super::ends) else { return false };
+    let Some((ip, path)) = local.map(super::gateway::ends) else { return false };
     redirecting.iter().any(|one| one.is_at(ip, path))
 }
 

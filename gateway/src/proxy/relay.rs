@@ -103,7 +103,7 @@ fn advise(ctx: &RequestContext, headers: &mut HeaderMap, status: u16, now: Momen
         return;
     }
     let pool = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.fleet.pools.get(a.pool));
-    let soonest = pool.and_then(|p| p.soonest(now)).map(|at| now.until(at));
+    let soonest = pool.and_then(|p| p.soonest(ctx.attempts.wanted.barred, now)).map(|at| now.until(at));
     if status == 429
         && let Some(wait) = soonest
     {

@@ -28,7 +28,7 @@ pub(super) fn first(ctx: &mut RequestContext, now: Moment) -> Result<(), Fault> 
     let pool = ctx.arrival.live.fleet.pools.get(admission.pool).ok_or(Fault::Internal)?;
     let prompt = ctx.limited.as_ref().filter(|limited| limited.counted).map(|limited| limited.prompt);
     let body = if admission.multipart { 0 } else { admission.body.len() };
-    ctx.attempts.cost = quota::cost(admission.operation, &admission.facts, body, prompt);
+    ctx.attempts.wanted.cost = quota::cost(admission.operation, &admission.facts, body, prompt);
     ctx.attempts.next = Some(pick(pool, &ctx.attempts, now)?);
     Ok(())
 }
@@ -60,7 +60,7 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
         .ok_or(Fault::NoBackend { retry_after: RETRY_AFTER })?;
     bound.meters.in_flight.inc();
     attempts.count += 1;
-    attempts.tried = attempts.tried.with(index);
+    attempts.wanted.tried = attempts.wanted.tried.with(index);
     attempts.current = Some(Current {
         ticket,
         backend: index,
@@ -78,7 +78,7 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
 }
 
 fn pick(pool: &PoolState, attempts: &Attempts, now: Moment) -> Result<Ticket, Fault> {
-    match pool.pick_for(attempts.cost, attempts.tried, now, fastrand::u64(..)) {
+    match pool.pick_for(&attempts.wanted, now, fastrand::u64(..)) {
         Pick::Attempt(ticket) => Ok(ticket),
         Pick::AllThrottled { soonest } => Err(Fault::AllThrottled { retry_after: now.until(soonest) }),
         Pick::None { soonest } => {

@@ -46,7 +46,7 @@ pub use rates::Rates;
 pub use registry::{Fleet, Registry};
 pub use report::{BackendReport, QuotaReport};
 pub use rests::Stopped;
-pub use roster::{Budget, Tried};
+pub use roster::{Budget, Tried, Wanted};
 pub use shared_name::SharedName;
 pub use shares::{Shares, Stay, Tally};
 pub use ticket::Ticket;

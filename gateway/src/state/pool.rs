@@ -3,11 +3,11 @@
 
 use super::backend::{BackendState, Rest};
 use super::headroom::HeadroomCell;
-use super::roster::{Budget, Member, PoolCore, PoolShared, Tried, bit};
+use super::roster::{Budget, Member, PoolCore, PoolShared, Tried, Wanted, bit};
 use super::ticket::Ticket;
 use crate::config::snapshot;
 use crate::domain::{Cost, Moment, PoolName};
-use crate::policy::select::{CANDIDATES_MAX, Candidate, Selection, choose};
+use crate::policy::select::{CANDIDATES_MAX, Candidate, Selection, choose, in_best_tier};
 use std::sync::Arc;
 
 /// Pools up to this size are gathered into a smaller array.
@@ -87,31 +87,34 @@ impl PoolState {
         Self { core: Arc::new(core) }
     }
 
-    /// [`PoolState::pick_for`] a request that costs no tokens.
+    /// [`PoolState::pick_for`] a request that asks for nothing.
     #[must_use]
     pub fn pick(&self, tried: Tried, now: Moment, draw: u64) -> Pick {
-        self.pick_for(Cost::default(), tried, now, draw)
+        self.pick_for(&Wanted::after(tried), now, draw)
     }
 
-    /// Picks a backend for the next attempt of a request that has tried `tried` and costs `cost`.
+    /// Picks a backend for the next attempt of a request.
     ///
-    /// Those that have room for it go before those that have not, whatever their tier; where none has, nobody is refused. In order: eligible ones of the best tier; silent ones; in need (no backend of the pool is in service, or the sound
-    /// ones are below the panic threshold) those that only failures hold back, then, with fail-open and no backend
-    /// probe-healthy, those that probes hold back. Never one that rests after a 429, refuses us, or is switched off.
+    /// Those that have room for it go before those that have not, whatever their tier; where none has, nobody is
+    /// refused. In order: eligible ones of the best tier; silent ones; in need (no backend of the pool is in service, or
+    /// the sound ones are below the panic threshold) those that only failures hold back, then, with fail-open and no
+    /// backend probe-healthy, those that probes hold back. Never one that rests after a 429, refuses us, is switched off
+    /// or barred.
     #[must_use]
-    pub fn pick_for(&self, cost: Cost, tried: Tried, now: Moment, draw: u64) -> Pick {
+    pub fn pick_for(&self, wanted: &Wanted, now: Moment, draw: u64) -> Pick {
+        let Wanted { cost, tried, barred, preferred } = *wanted;
         let mut closed = tried;
         // Another thread may take a trial slot between the survey and the pick; each round closes one backend at least.
         for _ in 0..=self.core.members.len() {
-            let survey = self.survey(closed, now);
+            let survey = self.survey(closed, barred, now);
             let usable = self.roomy(survey.usable(&self.core.selection), cost, now);
             if usable == 0 {
                 break;
             }
             let chosen = if self.core.members.len() <= SMALL_POOL {
-                self.choose_of::<SMALL_POOL>(usable, now, draw)
+                self.choose_of::<SMALL_POOL>(usable, preferred, now, draw)
             } else {
-                self.choose_of::<CANDIDATES_MAX>(usable, now, draw)
+                self.choose_of::<CANDIDATES_MAX>(usable, preferred, now, draw)
             };
             let Some(index) = chosen else { break };
             if let Some(ticket) = Ticket::open(&self.core, index, (tried, cost), now) {
@@ -119,7 +122,7 @@ impl PoolState {
             }
             closed = closed.with(index);
         }
-        let survey = self.survey(tried, now);
+        let survey = self.survey(tried, barred, now);
         match survey.throttled_soonest {
             Some(soonest) if tried.is_empty() => Pick::AllThrottled { soonest },
             _ => Pick::None { soonest: survey.soonest },
@@ -128,8 +131,8 @@ impl PoolState {
 
     /// Whether a pick would find a backend.
     #[must_use]
-    pub fn has_eligible(&self, tried: Tried, now: Moment) -> bool {
-        self.survey(tried, now).usable(&self.core.selection) != 0
+    pub fn has_eligible(&self, wanted: &Wanted, now: Moment) -> bool {
+        self.survey(wanted.tried, wanted.barred, now).usable(&self.core.selection) != 0
     }
 
     /// Backends in service: eligible for a request that has tried nothing, the silent ones included.
@@ -140,14 +143,14 @@ impl PoolState {
 
     /// The same as one bit for each backend.
     pub(super) fn eligible_marks(&self, now: Moment) -> u64 {
-        let survey = self.survey(Tried::NONE, now);
+        let survey = self.survey(Tried::NONE, Tried::NONE, now);
         survey.eligible | survey.silent
     }
 
-    /// The soonest return of a backend that rests.
+    /// The soonest return of a backend that rests, of those that are not `barred`.
     #[must_use]
-    pub fn soonest(&self, now: Moment) -> Option<Moment> {
-        self.survey(Tried::NONE, now).soonest
+    pub fn soonest(&self, barred: Tried, now: Moment) -> Option<Moment> {
+        self.survey(Tried::NONE, barred, now).soonest
     }
 
     /// Its retry budget.
@@ -173,10 +176,10 @@ impl PoolState {
         self.core.members.iter().map(|member| &member.state)
     }
 
-    fn survey(&self, tried: Tried, now: Moment) -> Survey {
+    fn survey(&self, tried: Tried, barred: Tried, now: Moment) -> Survey {
         let mut survey = Survey::default();
         for (index, member) in self.core.members.iter().enumerate() {
-            if member.enabled {
+            if member.enabled && !barred.contains(index) {
                 survey.count(index, member, tried.contains(index), now);
             }
         }
@@ -196,7 +199,13 @@ impl PoolState {
         }
     }
 
-    fn choose_of<const N: usize>(&self, usable: u64, now: Moment, draw: u64) -> Option<usize> {
+    fn choose_of<const N: usize>(
+        &self,
+        usable: u64,
+        preferred: Option<usize>,
+        now: Moment,
+        draw: u64,
+    ) -> Option<usize> {
         let mut candidates = [Candidate::NEUTRAL; N];
         let mut indexes = [0_usize; N];
         let mut count = 0;
@@ -208,7 +217,14 @@ impl PoolState {
             *slot = index;
             count += 1;
         }
-        let chosen = choose(candidates.get(..count)?, &self.core.selection, draw)?;
+        let candidates = candidates.get(..count)?;
+        if let Some(preferred) = preferred.filter(|index| usable & bit(*index) != 0) {
+            let place = indexes.iter().take(count).position(|index| *index == preferred);
+            if place.is_some_and(|place| in_best_tier(candidates, place)) {
+                return Some(preferred);
+            }
+        }
+        let chosen = choose(candidates, &self.core.selection, draw)?;
         indexes.get(chosen).copied()
     }
 }

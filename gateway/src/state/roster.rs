@@ -2,7 +2,7 @@
 
 use super::backend::BackendState;
 use super::headroom::HeadroomCell;
-use crate::domain::{Moment, PoolName, QuotaName, Region};
+use crate::domain::{Cost, Moment, PoolName, QuotaName, Region};
 use crate::policy::budget::{RetryBudget, Spending};
 use crate::policy::eject::Ejection;
 use crate::policy::failover::Failover;
@@ -36,10 +36,37 @@ impl Tried {
         self.0 == 0
     }
 
+    /// The members of either.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     /// How many were tried.
     #[must_use]
     pub const fn count(self) -> u32 {
         self.0.count_ones()
+    }
+}
+
+/// What a request asks of a pick.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// What it takes of a backend's quota.
+    pub cost: Cost,
+    /// The backends that it has tried.
+    pub tried: Tried,
+    /// The backends that it must never use. For it they are not there: no need and no panic opens them.
+    pub barred: Tried,
+    /// The backend that it goes to where that one is of the best tier and has room.
+    pub preferred: Option<usize>,
+}
+
+impl Wanted {
+    /// A request that has tried `tried` and asks for nothing.
+    #[must_use]
+    pub fn after(tried: Tried) -> Self {
+        Self { tried, ..Self::default() }
     }
 }
 

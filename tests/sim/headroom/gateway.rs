@@ -9,7 +9,7 @@ use std::time::Duration;
 use tidegate::config::load_text;
 use tidegate::domain::{Budgets, Cost, Moment, Outcome};
 use tidegate::policy::failover::{Next, Situation, next};
-use tidegate::state::{Fleet, Pick, Registry, Ticket, Tried};
+use tidegate::state::{Fleet, Pick, Registry, Ticket, Tried, Wanted};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +80,9 @@ impl Tidegate {
     }
 
     fn pick(&mut self, index: usize, (tried, cost, arrived): (Tried, Cost, Micros), now: Micros, draw: u64) -> bool {
-        let Pick::Attempt(ticket) = self.fleet.pools[0].pick_for(cost, tried, Moment::from_micros(now), draw) else {
+        let Pick::Attempt(ticket) =
+            self.fleet.pools[0].pick_for(&Wanted { cost, ..Wanted::after(tried) }, Moment::from_micros(now), draw)
+        else {
             return false;
         };
         let tried = tried.with(ticket.index());
@@ -114,7 +116,7 @@ impl Gateway for Tidegate {
         let situation = Situation {
             attempts: tried.count(),
             attempts_max: failover.attempts_max,
-            eligible_left: pool.has_eligible(tried, at),
+            eligible_left: pool.has_eligible(&Wanted::after(tried), at),
             deadline_passed: at >= Moment::from_micros(arrived).after(failover.deadline),
             relayed: false,
             budget: pool.budget().grants(at),

@@ -4,6 +4,7 @@
 //! a field is its sentence in the schema and in editors.
 
 mod acme;
+mod backend;
 mod connections;
 mod consumers;
 mod cors;
@@ -27,6 +28,7 @@ mod values;
 mod waf;
 
 pub(super) use acme::Acme;
+pub(super) use backend::{Auth, Backend, Coordinates};
 pub(super) use connections::{Connections, ProxyProtocol};
 pub(super) use consumers::{Allow, Authentication, Certificate, Class, Consumer, Plan};
 pub(super) use cors::Cors;
@@ -35,9 +37,7 @@ pub(super) use hops::TrustedHops;
 pub(super) use http2::Http2;
 pub(super) use issuers::{Issuer, Jwks, Requirement, TokenConsumer};
 pub(super) use overload::{BatchHeader, Memory, Overload};
-pub(super) use pool::{
-    Auth, Backend, Coordinates, Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts,
-};
+pub(super) use pool::{Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts};
 pub(super) use process::{AccessLog, Admin, Dns, Headers, Limits, Listener, Process};
 pub(super) use protection::{
     BodyShape, Builtin, Exclusion, ExclusionOperator, ExclusionVariable, RuleMode, UnknownKeys,

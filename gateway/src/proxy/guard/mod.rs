@@ -12,7 +12,8 @@ mod stream;
 
 pub(super) use connection::{begin, end};
 
-use super::{Live, ends};
+use super::Live;
+use super::gateway::ends;
 use crate::config::snapshot::{Address as Place, Connections as Limits, Listener};
 use crate::domain::{Cutoff, NetworkSet};
 use crate::state::{Connections, Seat};

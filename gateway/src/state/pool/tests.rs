@@ -14,6 +14,7 @@ use crate::state::{Fleet, Registry};
 use http::HeaderValue;
 use std::time::Duration;
 
+mod barred;
 mod headroom;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -204,7 +205,7 @@ fn the_next_tier_serves_only_when_the_first_cannot() {
         assert_eq!(attempt(pool, Tried::NONE.with(0).with(1), now).index(), 2);
     }
     assert!(matches!(pool.pick(Tried::NONE.with(0).with(1).with(2), at(1), 1), Pick::None { .. }));
-    assert!(!pool.has_eligible(Tried::NONE.with(0).with(1).with(2), at(1)));
+    assert!(!pool.has_eligible(&Wanted::after(Tried::NONE.with(0).with(1).with(2)), at(1)));
 }
 
 #[test]
@@ -214,7 +215,7 @@ fn all_throttled_tells_the_soonest_return_and_then_one_trial_goes() {
     assert_eq!(throttle(pool, 0, 5 * SECOND), 0);
     assert_eq!(throttle(pool, 0, 3 * SECOND), 1);
     assert!(matches!(pool.pick(Tried::NONE, at(10), 1), Pick::AllThrottled { soonest } if soonest == at(3_000)));
-    assert_eq!((pool.eligible_count(at(10)), pool.soonest(at(10))), (0, Some(at(3_000))));
+    assert_eq!((pool.eligible_count(at(10)), pool.soonest(Tried::NONE, at(10))), (0, Some(at(3_000))));
     assert!(matches!(pool.pick(Tried::NONE.with(1), at(10), 1), Pick::None { soonest: Some(s) } if s == at(5_000)));
     let mut trial = attempt(pool, Tried::NONE, 3_000);
     assert!(trial.is_trial() && trial.index() == 1);
@@ -294,7 +295,7 @@ fn a_failing_one_is_no_failover_while_another_is_in_service() {
     let fleet = fleet(&Registry::default(), &[1, 1]);
     let pool = &fleet.pools[0];
     fail(pool, 0, 0);
-    assert!(!pool.has_eligible(Tried::NONE.with(1), at(1)));
+    assert!(!pool.has_eligible(&Wanted::after(Tried::NONE.with(1)), at(1)));
 }
 
 #[test]
@@ -308,7 +309,7 @@ fn fail_open_needs_every_backend_unhealthy() {
     assert_eq!(attempt(pool, Tried::NONE, 2).index(), 0, "used all the same, best tier first");
     assert_eq!(pool.eligible_count(at(2)), 0);
     assert!(probe(0, true).is_some());
-    assert!(!pool.has_eligible(Tried::NONE.with(0), at(2)));
+    assert!(!pool.has_eligible(&Wanted::after(Tried::NONE.with(0)), at(2)));
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn quotas(registry: &Registry, members: &[(u32, u64, Option<&str>)]) -> Arc<Flee
 }
 
 fn send(pool: &PoolState, tokens: u64, tried: Tried, now: u64) -> Ticket {
-    match pool.pick_for(cost(tokens), tried, at(now), now ^ 0x5eed) {
+    match pool.pick_for(&Wanted { cost: cost(tokens), ..Wanted::after(tried) }, at(now), now ^ 0x5eed) {
         Pick::Attempt(ticket) => ticket,
         other => panic!("{other:?}"),
     }

@@ -1,0 +1,76 @@
+//! A backend, ready to run.
+
+use super::{BackendQuota, BackendTls};
+use crate::domain::{BackendId, DeploymentName, Region};
+use http::{HeaderName, HeaderValue};
+
+/// One Azure OpenAI deployment in one region.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// Its identity.
+    pub id: BackendId,
+    /// Azure region.
+    pub region: Region,
+    /// Operator's switch.
+    pub enabled: bool,
+    /// Lower first; equal priorities form a tier.
+    pub priority: u32,
+    /// Share inside the band, 1 to 1000.
+    pub weight: u32,
+    /// Where it is.
+    pub url: BaseUrl,
+    /// Deployment name there; the client's own name when absent.
+    pub deployment: Option<DeploymentName>,
+    /// Its model, where the file names it.
+    pub model: Option<String>,
+    /// `api-version` sent to classic paths; the client's own when absent.
+    pub api_version: Option<String>,
+    /// Azure's quota there.
+    pub quota: BackendQuota,
+    /// Our credential there.
+    pub auth: Auth,
+    /// Headers set on every attempt, over the client's.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Great-circle distance from the home region in km, where both are known.
+    pub distance_km: Option<f64>,
+    /// HTTP/2 to this backend (TLS only, by ALPN).
+    pub http2: bool,
+    /// `X-Served-By` value: `region/backend`.
+    pub served_by: HeaderValue,
+}
+
+impl Backend {
+    /// What its model is known by: the model of the file, else its deployment's name.
+    #[must_use]
+    pub fn model_known(&self) -> Option<&str> {
+        self.model.as_deref().or_else(|| self.deployment.as_ref().map(DeploymentName::as_str))
+    }
+}
+
+/// A backend's base URL, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaseUrl {
+    /// `https`.
+    pub tls: bool,
+    /// Host name or address literal, without brackets: what DNS resolves.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// `Host` header value: host, and port where it is not the scheme's own.
+    pub authority: HeaderValue,
+    /// Path in front of `/openai…`, without trailing slash; mostly empty.
+    pub path: String,
+    /// Verification, and who we are there.
+    pub trust: BackendTls,
+}
+
+/// Our credential at a backend. The value is marked sensitive and prints as `Sensitive`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// No credential.
+    None,
+    /// `api-key: …`.
+    ApiKey(HeaderValue),
+    /// `Authorization: Bearer …`; the value includes the scheme.
+    Bearer(HeaderValue),
+}
