@@ -13,6 +13,7 @@
 
 mod common;
 
+mod availability;
 mod bad_input;
 mod bodies;
 mod command;

@@ -38,6 +38,8 @@ pub struct Shot {
     pub total: Duration,
     /// It was a stream.
     pub streamed: bool,
+    /// Its events are not one answer's, whole and in order.
+    pub garbled: bool,
     /// `retry-after-ms` of the answer.
     pub retry_after_ms: Option<u64>,
 }
@@ -166,6 +168,7 @@ async fn shoot(client: &Client, ask: &Ask) -> Shot {
     };
     let (events, end) = opened.events().rest().await;
     shot.total = started.elapsed();
+    shot.garbled = crate::sse::is_garbled(&events);
     shot.error = if let End::Cut(why) = end {
         Some(why)
     } else if events.iter().any(crate::sse::Event::is_error) {

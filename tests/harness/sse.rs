@@ -38,6 +38,29 @@ impl Event {
     }
 }
 
+/// Whether the events of a simulated chat stream are not one answer's, whole and in order: more than one id, or tokens
+/// that do not count up from 1.
+#[must_use]
+pub(crate) fn is_garbled(events: &[Event]) -> bool {
+    let (mut id, mut tokens) = (String::new(), 0_u64);
+    for chunk in events.iter().map(Event::json) {
+        match chunk["id"].as_str() {
+            None | Some("") => continue,
+            Some(own) if id.is_empty() => own.clone_into(&mut id),
+            Some(own) if own != id => return true,
+            Some(_) => {}
+        }
+        let Some(text) = chunk["choices"][0]["delta"]["content"].as_str() else { continue };
+        for word in text.split_whitespace().filter_map(|word| word.strip_prefix("token")) {
+            tokens += 1;
+            if word.parse() != Ok(tokens) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
 /// How a stream came to its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
