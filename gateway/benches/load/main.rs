@@ -1,9 +1,10 @@
 //! Load benchmark of the real release binary beside nginx (plain proxying) and a bare Pingora proxy.
 //!
 //! `cargo bench -p tidegate --bench load` runs every scenario in interleaved rounds and prints medians of same-round
-//! pairs: never divide figures of two runs. Options after `--`: `--rounds N` (5), `--seconds N` (4), `--only NAME`; `--only tls` is
-//! TLS handshakes and HTTP/2 beside nginx; `--only parts` is what the firewall costs (50 custom rules, built-in protection,
-//! body policy) and what 100 consumers with three limits each cost, beside the gateway without them (chats of 4 KB).
+//! pairs: never divide figures of two runs. Options after `--`: `--rounds N` (5), `--seconds N` (4), `--only NAME`,
+//! `--beside BINARY` (another release, in the same rounds); `--only tls` is TLS handshakes and HTTP/2 beside nginx;
+//! `--only parts` is what the firewall costs (50 custom rules, built-in protection, body policy) and what 100 consumers
+//! with three limits each cost, beside the gateway without them (chats of 4 KB).
 //!
 //! Budgets (ratios to the bare Pingora proxy in the same round): open loop 1,000 req/s CPU ≤ 1.1, p50 ≤ 1.2; 32
 //! connections saturated CPU ≤ 1.3; primary always 429 ≤ 1.15 of the healthy path; SSE CPU per chunk ≤ 1.2, first-byte
@@ -89,7 +90,7 @@ fn main() {
     if only.as_deref() == Some("parts") {
         return;
     }
-    let peers = Peers::start();
+    let peers = Peers::start(value("--beside").as_deref());
     println!("{rounds} interleaved rounds of {seconds} s; CPU is that of the proxy's whole process");
     for scenario in SCENARIOS.iter().filter(|s| only.as_deref().is_none_or(|o| o == s.name)) {
         run(&peers, scenario, rounds, Duration::from_secs(seconds));

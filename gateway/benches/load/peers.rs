@@ -48,7 +48,8 @@ impl Drop for Peers {
 }
 
 impl Peers {
-    pub fn start() -> Self {
+    /// All of them; `beside` is another release's binary, to compare with within the same rounds.
+    pub fn start(beside: Option<&str>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let own = std::env::current_exe().unwrap();
         let (healthy, throttled) = (free(), free());
@@ -70,14 +71,17 @@ impl Peers {
             eprintln!("nginx is not installed: its column is missing");
         }
 
-        let (plain, failing) = (free(), free());
-        let processes: Vec<_> = [("plain", plain, vec![healthy]), ("failing", failing, vec![throttled, healthy])]
-            .into_iter()
-            .map(|(name, listen, backends)| tidegate(directory.path(), name, listen, &backends, ""))
-            .collect();
-        let pids = [processes[0].id(), processes[1].id()];
-        peers.push(Peer { name: "tidegate", plain, throttled: failing, processes: pids });
-        children.extend(processes);
+        let others = beside.map(|program| ("beside", program));
+        for (name, program) in others.into_iter().chain([("tidegate", env!("CARGO_BIN_EXE_tidegate"))]) {
+            let (plain, failing) = (free(), free());
+            let ways = [("plain", plain, vec![healthy]), ("failing", failing, vec![throttled, healthy])];
+            let processes = ways.map(|(way, listen, backends)| {
+                tidegate(program, directory.path(), &format!("{name}-{way}"), listen, &backends, "")
+            });
+            let pids = [processes[0].id(), processes[1].id()];
+            peers.push(Peer { name, plain, throttled: failing, processes: pids });
+            children.extend(processes);
+        }
 
         for peer in &peers {
             wait(peer.plain);
@@ -97,7 +101,8 @@ impl Peers {
         let mut peers = Vec::new();
         for (name, more) in parts() {
             let listen = free();
-            let child = tidegate(directory.path(), &name.replace(' ', "-"), listen, &[healthy], &more);
+            let program = env!("CARGO_BIN_EXE_tidegate");
+            let child = tidegate(program, directory.path(), &name.replace(' ', "-"), listen, &[healthy], &more);
             peers.push(Peer { name, plain: listen, throttled: listen, processes: [child.id(); 2] });
             children.push(child);
             wait(listen);
@@ -167,7 +172,14 @@ fn waf() -> String {
     text
 }
 
-fn tidegate(directory: &Path, name: &str, listen: SocketAddr, backends: &[SocketAddr], more: &str) -> Child {
+fn tidegate(
+    program: &str,
+    directory: &Path,
+    name: &str,
+    listen: SocketAddr,
+    backends: &[SocketAddr],
+    more: &str,
+) -> Child {
     let mut text = format!(
         "version: 1\nhome_region: swedencentral\nprocess: {{ threads: 1, upgrade_socket: {d}/{name}/upgrade.sock }}\n\
          listeners: [ {{ name: public, address: \"{listen}\" }} ]\nadmin: {{ address: \"{}\" }}\n\
@@ -183,7 +195,7 @@ fn tidegate(directory: &Path, name: &str, listen: SocketAddr, backends: &[Socket
     }
     let file = directory.join(format!("{name}.yaml"));
     std::fs::write(&file, text).unwrap();
-    spawn("1", env!("CARGO_BIN_EXE_tidegate"), &["run", "--config", file.to_str().unwrap()])
+    spawn("1", program, &["run", "--config", file.to_str().unwrap()])
 }
 
 fn nginx(
