@@ -40,6 +40,12 @@ pub struct Facts {
     /// The field that ties the request to state on one backend: `previous_response_id`, `conversation` or
     /// `background`.
     pub bound: Option<&'static str>,
+    /// Where the value of `prompt_cache_key` stands.
+    pub cache_key: Option<Range<usize>>,
+    /// The same of `conversation`, or else of `user`.
+    pub talk: Option<Range<usize>>,
+    /// The same of what the model is to read: `messages`, `input` or `prompt`.
+    pub prompt: Option<Range<usize>>,
 }
 
 /// The `model` of a body.
@@ -130,6 +136,9 @@ pub fn from_json(body: &[u8], require_model: bool) -> Result<Facts, FactsProblem
         max_tokens: fields.max_tokens,
         n: fields.n,
         bound: fields.bound,
+        cache_key: fields.cache_key.map(|raw| span(body, raw)),
+        talk: fields.conversation.or(fields.user).map(|raw| span(body, raw)),
+        prompt: fields.prompt.map(|raw| span(body, raw)),
     })
 }
 
@@ -187,6 +196,10 @@ struct Fields<'a> {
     max_tokens: Option<u64>,
     n: Option<u64>,
     bound: Option<&'static str>,
+    cache_key: Option<&'a RawValue>,
+    conversation: Option<&'a RawValue>,
+    user: Option<&'a RawValue>,
+    prompt: Option<&'a RawValue>,
     repeated: Option<&'static str>,
 }
 
@@ -201,11 +214,24 @@ impl<'a> Fields<'a> {
             // The largest ceiling counts: an estimate must not be talked down by a second field.
             Key::Ceiling => self.max_tokens = self.max_tokens.max(number(raw)),
             Key::N => self.n = self.n.max(number(raw)),
-            Key::Bound(name) if raw.get() != "null" => self.bound = Some(name),
+            Key::Bound(name) if raw.get() != "null" => {
+                self.bound = Some(name);
+                if name == "conversation" {
+                    self.conversation = Some(raw);
+                }
+            }
             Key::Background if raw.get() == "true" => self.bound = Some("background"),
-            Key::Model | Key::Stream | Key::Bound(_) | Key::Background | Key::Other => {}
+            Key::CacheKey if is_text(raw) => self.cache_key = Some(raw),
+            Key::User if is_text(raw) => self.user = Some(raw),
+            Key::Prompt => self.prompt = Some(raw),
+            Key::Model | Key::Stream | Key::Bound(_) | Key::Background | Key::CacheKey | Key::User | Key::Other => {}
         }
     }
+}
+
+/// A string that says something.
+fn is_text(raw: &RawValue) -> bool {
+    raw.get().starts_with('"') && raw.get().len() > 2
 }
 
 /// A whole number, or nothing: what else may stand there is the backend's to judge.
@@ -247,6 +273,9 @@ enum Key {
     N,
     Bound(&'static str),
     Background,
+    CacheKey,
+    User,
+    Prompt,
     Other,
 }
 
@@ -269,6 +298,9 @@ impl<'de> Deserialize<'de> for Key {
                     "previous_response_id" => Key::Bound("previous_response_id"),
                     "conversation" => Key::Bound("conversation"),
                     "background" => Key::Background,
+                    "prompt_cache_key" => Key::CacheKey,
+                    "user" => Key::User,
+                    "messages" | "input" | "prompt" => Key::Prompt,
                     _ => Key::Other,
                 })
             }

@@ -3,6 +3,7 @@
 //! Pure: nothing here does I/O, reads a clock, draws a random number, locks or logs. It knows what bytes mean; what
 //! to do about them is decided in `policy`.
 
+pub mod affinity;
 pub mod answer;
 pub mod estimate;
 pub mod facts;
@@ -13,6 +14,7 @@ pub mod refusal;
 pub mod rewrite;
 pub mod sse;
 pub mod throttle;
+pub mod trouble;
 
 #[cfg(test)]
 mod corpus;

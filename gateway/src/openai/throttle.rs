@@ -14,7 +14,7 @@ const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const VALUE_LENGTH_MAX: usize = 64;
 
 /// Waits from here on are of a quota that is not Azure's minute.
-const LONG: Duration = Duration::from_secs(60 * 60);
+pub(super) const LONG: Duration = Duration::from_secs(60 * 60);
 
 /// A wait, and who said so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Every decision, pure: time and chance are arguments, parameters are plain structs that `config` fills.
 
+pub mod affinity;
 pub mod budget;
 pub mod chance;
 pub mod cors;
@@ -19,6 +20,7 @@ pub mod rules;
 pub mod scope;
 pub mod screen;
 pub mod select;
+pub mod throttle;
 pub mod token;
 pub mod trace;
 mod window;

@@ -1,6 +1,7 @@
-//! Which backend takes the next attempt: eligible → best tier → latency band → weight, by power of two choices.
+//! Which backend takes the next attempt: eligible → best tier → latency band → affinity, or weight by power of two choices.
 //! Never looks at health or ejection: whoever calls passes eligible candidates only.
 
+use super::affinity::{self, Place};
 use super::chance::Chance;
 use std::time::Duration;
 
@@ -52,6 +53,17 @@ pub struct Candidate {
     pub penalty: f32,
     /// May be sampled: its time to first byte is unknown or stale, and nothing is in flight that would tell.
     pub explorable: bool,
+    /// Hash of its name, for affinity.
+    pub seed: u64,
+}
+
+/// What was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Index of the candidate.
+    pub index: usize,
+    /// Where a key decided: whether it has its first choice, or that one was crowded.
+    pub home: Option<bool>,
 }
 
 impl Candidate {
@@ -67,7 +79,13 @@ impl Candidate {
         in_flight: 0,
         penalty: 0.0,
         explorable: false,
+        seed: 0,
     };
+
+    fn place(&self) -> Place {
+        let load = f64::from(self.in_flight) + f64::from(self.penalty);
+        Place { seed: self.seed, weight: self.effective_weight(), load }
+    }
 
     fn effective_weight(&self) -> f64 {
         (f64::from(self.weight) * f64::from(self.share)).max(WEIGHT_MIN)
@@ -107,24 +125,30 @@ pub enum Nearness {
 
 /// Picks one of `candidates` (at most [`CANDIDATES_MAX`] are looked at) by its index; `None` when there is none.
 ///
-/// The second of two weighted draws wins only when its load is strictly lower: idle backends share by weight exactly,
-/// while one that is slow (attempts pile up) or failing (penalty) loses every comparison.
+/// A request with a `key` goes to the key's place in the band. For one without, the second of two weighted draws wins only when its
+/// load is strictly lower: idle backends share by weight exactly, while one that is slow (attempts pile up) or failing (penalty)
+/// loses every comparison.
 #[must_use]
-pub fn choose(candidates: &[Candidate], params: &Selection, draw: u64) -> Option<usize> {
+pub fn choose(candidates: &[Candidate], params: &Selection, key: Option<u64>, draw: u64) -> Option<Choice> {
+    let drawn = |index| Choice { index, home: None };
     let mut chance = Chance::new(draw);
     let tier = best_tier(candidates);
     if params.explore > 0.0 {
         let explorable = filter(candidates, tier, |c| c.explorable);
         if explorable != 0 && chance.share() < params.explore {
-            return draw_weighted(candidates, explorable, &mut chance);
+            return draw_weighted(candidates, explorable, &mut chance).map(drawn);
         }
     }
     let near = band(candidates, tier, params.latency_band);
+    if let Some(key) = key {
+        let places = members(candidates, near).map(|(index, candidate)| (index, candidate.place()));
+        return affinity::home(places, key).map(|home| Choice { index: home.index, home: Some(home.first) });
+    }
     let first = draw_weighted(candidates, near, &mut chance)?;
-    let Some(second) = draw_weighted(candidates, near & !bit(first), &mut chance) else { return Some(first) };
+    let Some(second) = draw_weighted(candidates, near & !bit(first), &mut chance) else { return Some(drawn(first)) };
     match (candidates.get(first), candidates.get(second)) {
-        (Some(a), Some(b)) if b.load() < a.load() => Some(second),
-        _ => Some(first),
+        (Some(a), Some(b)) if b.load() < a.load() => Some(drawn(second)),
+        _ => Some(drawn(first)),
     }
 }
 
@@ -146,7 +170,7 @@ const fn bit(index: usize) -> u64 {
     if index < CANDIDATES_MAX { 1 << index } else { 0 }
 }
 
-fn members(candidates: &[Candidate], mask: u64) -> impl Iterator<Item = (usize, &Candidate)> {
+fn members(candidates: &[Candidate], mask: u64) -> impl Iterator<Item = (usize, &Candidate)> + Clone {
     candidates.iter().take(CANDIDATES_MAX).enumerate().filter(move |(index, _)| mask & bit(*index) != 0)
 }
 

@@ -6,6 +6,7 @@ use super::cells::{LatencyCell, MomentCell, PenaltyCell};
 use super::headroom::HeadroomCell;
 use super::shared_name::SharedName;
 use crate::domain::{BackendId, Moment};
+use crate::policy::affinity;
 use crate::policy::eject::{Ejection, Machine, Report, Standing, Transition};
 use crate::policy::health::{Health, HealthChange, Thresholds};
 use crate::policy::latency;
@@ -29,6 +30,8 @@ const SHARE_MIN: f32 = 0.1;
 pub struct BackendState {
     id: BackendId,
     shared_name: SharedName,
+    /// Hash of its name, for affinity.
+    seed: u64,
     addresses: Addresses,
     in_flight: AtomicU32,
     waiting: AtomicU32,
@@ -86,6 +89,7 @@ const REST_MISCONFIGURED: u8 = 3;
 impl BackendState {
     pub(super) fn new(id: BackendId, shared_name: SharedName, addresses: Addresses) -> Self {
         Self {
+            seed: affinity::hash(0, id.backend.as_str().as_bytes()),
             id,
             shared_name,
             addresses,
@@ -258,6 +262,7 @@ impl BackendState {
             // backend it would wait until the last trace of its failures is gone.
             penalty: if self.rest(now) == Rest::TrialFree { 0.0 } else { self.penalty.get(now) },
             explorable: in_flight == 0 && (ttfb.is_none() || age > TTFB_FRESH),
+            seed: self.seed,
         }
     }
 

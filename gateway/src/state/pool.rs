@@ -7,7 +7,7 @@ use super::roster::{Budget, Member, PoolCore, PoolShared, Tried, Wanted, bit};
 use super::ticket::Ticket;
 use crate::config::snapshot;
 use crate::domain::{Cost, Moment, PoolName};
-use crate::policy::select::{CANDIDATES_MAX, Candidate, Selection, choose, in_best_tier};
+use crate::policy::select::{CANDIDATES_MAX, Candidate, Choice, Selection, choose, in_best_tier};
 use std::sync::Arc;
 
 /// Pools up to this size are gathered into a smaller array.
@@ -102,7 +102,7 @@ impl PoolState {
     /// or barred.
     #[must_use]
     pub fn pick_for(&self, wanted: &Wanted, now: Moment, draw: u64) -> Pick {
-        let Wanted { cost, tried, barred, preferred } = *wanted;
+        let Wanted { cost, tried, barred, .. } = *wanted;
         let mut closed = tried;
         // Another thread may take a trial slot between the survey and the pick; each round closes one backend at least.
         for _ in 0..=self.core.members.len() {
@@ -112,15 +112,15 @@ impl PoolState {
                 break;
             }
             let chosen = if self.core.members.len() <= SMALL_POOL {
-                self.choose_of::<SMALL_POOL>(usable, preferred, now, draw)
+                self.choose_of::<SMALL_POOL>(usable, wanted, now, draw)
             } else {
-                self.choose_of::<CANDIDATES_MAX>(usable, preferred, now, draw)
+                self.choose_of::<CANDIDATES_MAX>(usable, wanted, now, draw)
             };
-            let Some(index) = chosen else { break };
-            if let Some(ticket) = Ticket::open(&self.core, index, (tried, cost), now) {
+            let Some(choice) = chosen else { break };
+            if let Some(ticket) = Ticket::open(&self.core, choice, (tried, cost), now) {
                 return Pick::Attempt(ticket);
             }
-            closed = closed.with(index);
+            closed = closed.with(choice.index);
         }
         let survey = self.survey(tried, barred, now);
         match survey.throttled_soonest {
@@ -199,13 +199,7 @@ impl PoolState {
         }
     }
 
-    fn choose_of<const N: usize>(
-        &self,
-        usable: u64,
-        preferred: Option<usize>,
-        now: Moment,
-        draw: u64,
-    ) -> Option<usize> {
+    fn choose_of<const N: usize>(&self, usable: u64, wanted: &Wanted, now: Moment, draw: u64) -> Option<Choice> {
         let mut candidates = [Candidate::NEUTRAL; N];
         let mut indexes = [0_usize; N];
         let mut count = 0;
@@ -218,14 +212,14 @@ impl PoolState {
             count += 1;
         }
         let candidates = candidates.get(..count)?;
-        if let Some(preferred) = preferred.filter(|index| usable & bit(*index) != 0) {
+        if let Some(preferred) = wanted.preferred.filter(|index| usable & bit(*index) != 0) {
             let place = indexes.iter().take(count).position(|index| *index == preferred);
             if place.is_some_and(|place| in_best_tier(candidates, place)) {
-                return Some(preferred);
+                return Some(Choice { index: preferred, home: None });
             }
         }
-        let chosen = choose(candidates, &self.core.selection, draw)?;
-        indexes.get(chosen).copied()
+        let chosen = choose(candidates, &self.core.selection, wanted.key, draw)?;
+        Some(Choice { index: *indexes.get(chosen.index)?, ..chosen })
     }
 }
 

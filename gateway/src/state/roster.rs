@@ -60,6 +60,8 @@ pub struct Wanted {
     pub barred: Tried,
     /// The backend that it goes to where that one is of the best tier and has room.
     pub preferred: Option<usize>,
+    /// Requests with the same one go to the same backend, among equals.
+    pub key: Option<u64>,
 }
 
 impl Wanted {

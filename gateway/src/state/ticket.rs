@@ -7,6 +7,7 @@ use crate::domain::{Budgets, Cost, Moment, Outcome, Region};
 use crate::policy::budget::Spending;
 use crate::policy::eject::{Report, Transition};
 use crate::policy::headroom::Mark;
+use crate::policy::select::Choice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub struct Ticket {
     core: Arc<PoolCore>,
     state: Arc<BackendState>,
     index: usize,
+    home: Option<bool>,
     started: Moment,
     /// Lease of the trial slot it holds.
     trial: Option<Moment>,
@@ -31,7 +33,13 @@ pub struct Ticket {
 
 impl Ticket {
     /// Counts an attempt in; `None` when another thread took the trial slot first.
-    pub(super) fn open(core: &Arc<PoolCore>, index: usize, (tried, cost): (Tried, Cost), now: Moment) -> Option<Self> {
+    pub(super) fn open(
+        core: &Arc<PoolCore>,
+        choice: Choice,
+        (tried, cost): (Tried, Cost),
+        now: Moment,
+    ) -> Option<Self> {
+        let Choice { index, home } = choice;
         let member = core.members.get(index)?;
         let state = Arc::clone(&member.state);
         let trial = match state.rest(now) {
@@ -46,13 +54,19 @@ impl Ticket {
         let mark = member.headroom.take(cost, now);
         let core = Arc::clone(core);
         let (started, waiting) = (now, true);
-        Some(Self { core, state, index, started, trial, mark, waiting, drawn, accepted: false, finished: false })
+        Some(Self { core, state, index, home, started, trial, mark, waiting, drawn, accepted: false, finished: false })
     }
 
     /// Index of the backend in its pool.
     #[must_use]
     pub const fn index(&self) -> usize {
         self.index
+    }
+
+    /// Where affinity decided: whether this is the first choice of the request's key, or that one was crowded.
+    #[must_use]
+    pub const fn home(&self) -> Option<bool> {
+        self.home
     }
 
     /// The backend's state.

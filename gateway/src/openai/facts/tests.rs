@@ -42,6 +42,27 @@ fn fields_that_say_nothing_are_no_facts() {
 }
 
 #[test]
+fn what_a_prompt_cache_goes_by_is_found() {
+    let read = |body: &str| {
+        let facts = from_json(body.as_bytes(), false).unwrap();
+        [facts.cache_key, facts.talk, facts.prompt].map(|span| span.map(|span| body[span].to_owned()))
+    };
+    for (body, want) in [
+        ("{}", [None, None, None]),
+        (
+            r#"{"prompt_cache_key":"k","user":"u","messages":[{"a":1}]}"#,
+            [Some("\"k\""), Some("\"u\""), Some("[{\"a\":1}]")],
+        ),
+        (r#"{"conversation":"c","user":"u","input":"hi"}"#, [None, Some("\"c\""), Some("\"hi\"")]),
+        (r#"{"user":"u","conversation":{"id":"c"},"prompt":7}"#, [None, Some("{\"id\":\"c\"}"), Some("7")]),
+        (r#"{"prompt_cache_key":"","user":null,"conversation":null}"#, [None, None, None]),
+        (r#"{"prompt_cache_key":5,"user":["u"]}"#, [None, None, None]),
+    ] {
+        assert_eq!(read(body), want.map(|text| text.map(str::to_owned)), "{body}");
+    }
+}
+
+#[test]
 fn bodies_that_are_no_object_are_refused() {
     for body in [
         "",

@@ -18,7 +18,7 @@ fn shares<const N: usize>(candidates: &[Candidate; N], params: &Selection, draws
     let mut counts = [0_u32; N];
     let mut seed = Chance::new(1);
     for _ in 0..draws {
-        counts[choose(candidates, params, seed.number()).unwrap()] += 1;
+        counts[choose(candidates, params, None, seed.number()).unwrap().index] += 1;
     }
     counts.map(|n| f64::from(n) / f64::from(draws))
 }
@@ -29,7 +29,8 @@ fn with_ttfb(ms: u64) -> Candidate {
 
 #[test]
 fn nobody_is_chosen_from_nothing() {
-    assert_eq!(choose(&[], &params(), 5), None);
+    assert_eq!(choose(&[], &params(), None, 5), None);
+    assert_eq!(choose(&[], &params(), Some(1), 5), None);
 }
 
 #[test]
@@ -94,6 +95,25 @@ fn exploration_samples_a_stale_member_of_the_tier_only() {
     assert!((b - 0.05).abs() < 0.01 && c == 0.0, "{b} {c}");
 }
 
+#[test]
+fn a_key_has_its_place_among_equals_and_a_draw_has_no_say() {
+    let three = [1, 2, 3].map(|seed| Candidate { seed, ..with_ttfb(100) });
+    for key in 0..50 {
+        let home = choose(&three, &params(), Some(key), 1).unwrap();
+        assert_eq!(home.home, Some(true));
+        for draw in 2..10 {
+            assert_eq!(choose(&three, &params(), Some(key), draw), Some(home), "{key}");
+        }
+        let mut slow = three;
+        slow[home.index].ttfb = Some(Duration::from_millis(900));
+        assert_ne!(choose(&slow, &params(), Some(key), 1).unwrap().index, home.index, "the band goes first");
+        let mut failing = three;
+        failing[home.index].penalty = 10.0;
+        let moved = choose(&failing, &params(), Some(key), 1).unwrap();
+        assert!(moved.index != home.index && moved.home == Some(false), "{key}");
+    }
+}
+
 fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
     let one = (1..4_u32, 1..1000_u32, 0.1..=1.0_f32, any::<Option<u16>>(), 0..50_u32, 0.0..20.0_f32, any::<bool>());
     prop::collection::vec(one, 0..80).prop_map(|list| {
@@ -107,10 +127,15 @@ fn candidates() -> impl Strategy<Value = Vec<Candidate>> {
 
 proptest! {
     #[test]
-    fn the_chosen_one_is_of_the_best_tier_and_in_the_band(list in candidates(), draw in any::<u64>()) {
-        let chosen = choose(&list, &params(), draw);
+    fn the_chosen_one_is_of_the_best_tier_and_in_the_band(
+        list in candidates(),
+        key in any::<Option<u64>>(),
+        draw in any::<u64>(),
+    ) {
+        let chosen = choose(&list, &params(), key, draw);
         prop_assert_eq!(chosen.is_none(), list.is_empty());
-        if let Some(index) = chosen {
+        if let Some(Choice { index, home }) = chosen {
+            prop_assert_eq!(home.is_some(), key.is_some());
             let best = list.iter().take(CANDIDATES_MAX).map(|c| c.priority).min();
             prop_assert_eq!(Some(list[index].priority), best);
             prop_assert!(nearest(&list, &params()) & bit(index) != 0);
