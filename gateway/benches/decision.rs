@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tidegate::config::load_text;
 use tidegate::domain::{Budgets, Cost, Moment, Outcome, Told};
+use tidegate::policy::affinity;
 use tidegate::policy::failover::{Situation, next};
 use tidegate::policy::route::{Match, find};
 use tidegate::state::{Fleet, Pick, Registry, Tried, Wanted};
@@ -65,22 +66,6 @@ fn decision(c: &mut Criterion) {
         });
     }
 
-    let known = fleet(3);
-    let others = |index: usize| (0..3).filter(|i| *i != index).fold(Tried::NONE, Tried::with);
-    let tokens = Told { limit: Some(1 << 30), remaining: Some(1 << 30), reset: Some(Duration::from_secs(60)) };
-    for index in 0..3 {
-        if let Pick::Attempt(ticket) = known.pools[0].pick(others(index), now, 1) {
-            ticket.told(&Budgets { tokens, requests: Told::default() }, now);
-        }
-    }
-    let mut draw = 0_u64;
-    c.bench_function("pick_of_3_by_headroom", |b| {
-        b.iter(|| {
-            draw = draw.wrapping_add(0x9E37_79B9_7F4A_7C15);
-            known.pools[0].pick_for(&black_box(Wanted { cost: Cost { tokens: 1500 }, ..Wanted::default() }), now, draw)
-        });
-    });
-
     let pool = &three.pools[0];
     let mut draw = 0_u64;
     let mut clock = 200_000;
@@ -115,5 +100,41 @@ fn decision(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, decision);
+/// What headroom and affinity add to a pick: below 2 µs together.
+fn steered(c: &mut Criterion) {
+    let now = Moment::from_micros(200_000);
+    let known = fleet(3);
+    let others = |index: usize| (0..3).filter(|i| *i != index).fold(Tried::NONE, Tried::with);
+    let tokens = Told { limit: Some(1 << 30), remaining: Some(1 << 30), reset: Some(Duration::from_secs(60)) };
+    for index in 0..3 {
+        if let Pick::Attempt(ticket) = known.pools[0].pick(others(index), now, 1) {
+            ticket.told(&Budgets { tokens, requests: Told::default() }, now);
+        }
+    }
+    let mut draw = 0_u64;
+    c.bench_function("pick_of_3_by_headroom", |b| {
+        b.iter(|| {
+            draw = draw.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            known.pools[0].pick_for(&black_box(Wanted { cost: Cost { tokens: 1500 }, ..Wanted::default() }), now, draw)
+        });
+    });
+
+    // From the body's bytes on: the key, and the place that it has.
+    let messages = vec![b'x'; 4096];
+    c.bench_function("key_of_4_kib", |b| b.iter(|| affinity::hash(7, black_box(&messages))));
+    for backends in [3, 64] {
+        let known = if backends == 3 { Arc::clone(&known) } else { fleet(backends) };
+        let mut draw = 0_u64;
+        c.bench_function(&format!("pick_of_{backends}_by_headroom_and_affinity"), |b| {
+            b.iter(|| {
+                draw = draw.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                let key = Some(affinity::hash(7, black_box(&messages)));
+                let wanted = Wanted { cost: Cost { tokens: 1500 }, key, ..Wanted::default() };
+                known.pools[0].pick_for(&black_box(wanted), now, draw)
+            });
+        });
+    }
+}
+
+criterion_group!(benches, decision, steered);
 criterion_main!(benches);

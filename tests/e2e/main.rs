@@ -13,6 +13,7 @@
 
 mod common;
 
+mod affinity;
 mod availability;
 mod bad_input;
 mod bodies;

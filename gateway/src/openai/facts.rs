@@ -221,10 +221,10 @@ impl<'a> Fields<'a> {
                 }
             }
             Key::Background if raw.get() == "true" => self.bound = Some("background"),
-            Key::CacheKey if is_text(raw) => self.cache_key = Some(raw),
+            Key::Cache if is_text(raw) => self.cache_key = Some(raw),
             Key::User if is_text(raw) => self.user = Some(raw),
             Key::Prompt => self.prompt = Some(raw),
-            Key::Model | Key::Stream | Key::Bound(_) | Key::Background | Key::CacheKey | Key::User | Key::Other => {}
+            Key::Model | Key::Stream | Key::Bound(_) | Key::Background | Key::Cache | Key::User | Key::Other => {}
         }
     }
 }
@@ -273,7 +273,7 @@ enum Key {
     N,
     Bound(&'static str),
     Background,
-    CacheKey,
+    Cache,
     User,
     Prompt,
     Other,
@@ -298,7 +298,7 @@ impl<'de> Deserialize<'de> for Key {
                     "previous_response_id" => Key::Bound("previous_response_id"),
                     "conversation" => Key::Bound("conversation"),
                     "background" => Key::Background,
-                    "prompt_cache_key" => Key::CacheKey,
+                    "prompt_cache_key" => Key::Cache,
                     "user" => Key::User,
                     "messages" | "input" | "prompt" => Key::Prompt,
                     _ => Key::Other,

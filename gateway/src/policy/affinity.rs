@@ -66,18 +66,28 @@ impl Place {
 /// and has his own requests in one place for it.
 #[must_use]
 pub fn hash(seed: u64, bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let mut state = mixed(seed ^ bytes.len() as u64);
-    for word in words {
-        state = folded(state ^ u64::from_le_bytes(*word));
+    // Two lanes of sixteen bytes each: a processor multiplies them side by side.
+    let (blocks, rest) = bytes.as_chunks::<32>();
+    let seed = mixed(seed ^ bytes.len() as u64);
+    let (mut one, mut two) = (seed, !seed);
+    for block in blocks {
+        let (words, _) = block.as_chunks::<8>();
+        if let [a, b, c, d] = words {
+            one = folded(one ^ u64::from_le_bytes(*a), u64::from_le_bytes(*b));
+            two = folded(two ^ u64::from_le_bytes(*c), u64::from_le_bytes(*d));
+        }
     }
-    let last = rest.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte));
-    mixed(folded(state ^ last))
+    for word in rest.chunks(8) {
+        let word = word.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte));
+        one = folded(one ^ word, two);
+    }
+    mixed(folded(one, two))
 }
 
 /// Both halves of a long product, so that every bit has a say in every other.
-const fn folded(word: u64) -> u64 {
-    let product = (word ^ 0x9E37_79B9_7F4A_7C15) as u128 * 0xA076_1D64_78BD_642F_u64 as u128;
+#[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+const fn folded(a: u64, b: u64) -> u64 {
+    let product = (a ^ 0xA076_1D64_78BD_642F) as u128 * (b ^ 0xE703_7ED1_A0B4_28DB) as u128;
     (product >> 64) as u64 ^ product as u64
 }
 

@@ -4,7 +4,8 @@ use super::context::{Admission, Attempts, Current, RequestContext};
 use super::live::LiveBackend;
 use crate::config::snapshot::{Backend, Pool};
 use crate::domain::{Fault, Moment};
-use crate::openai::quota;
+use crate::openai::{affinity, quota};
+use crate::policy::affinity::hash;
 use crate::state::{Pick, PoolState, Ticket};
 use pingora::protocols::ALPN;
 use pingora::protocols::l4::ext::TcpKeepalive;
@@ -29,8 +30,26 @@ pub(super) fn first(ctx: &mut RequestContext, now: Moment) -> Result<(), Fault> 
     let prompt = ctx.limited.as_ref().filter(|limited| limited.counted).map(|limited| limited.prompt);
     let body = if admission.multipart { 0 } else { admission.body.len() };
     ctx.attempts.wanted.cost = quota::cost(admission.operation, &admission.facts, body, prompt);
-    ctx.attempts.next = Some(pick(pool, &ctx.attempts, now)?);
+    ctx.attempts.wanted.key = key(ctx, admission);
+    let ticket = pick(pool, &ctx.attempts, now)?;
+    if let Some(home) = ticket.home()
+        && let Some(pool) = ctx.arrival.live.pools.get(admission.pool)
+    {
+        pool.meters.kept(home);
+    }
+    ctx.attempts.next = Some(ticket);
     Ok(())
+}
+
+/// What keeps the request on one backend: one client's key has nothing to do with another's.
+fn key(ctx: &RequestContext, admission: &Admission) -> Option<u64> {
+    let snapshot = &ctx.arrival.live.fleet.snapshot;
+    let by = snapshot.pools.get(admission.pool)?.affinity.filter(|_| !admission.multipart)?;
+    let key = affinity::key(admission.operation, &admission.facts, &admission.body, by)?;
+    let consumers = snapshot.access.as_ref().map(|access| &access.consumers);
+    let consumer = ctx.caller.as_ref().and_then(|caller| consumers?.get(caller.consumer));
+    let whose = consumer.map_or(0, |consumer| hash(0, consumer.name.as_str().as_bytes()));
+    Some(hash(whose, key))
 }
 
 /// Opens the next attempt: the ticket that `classify` already holds, or a pick of its own.

@@ -136,6 +136,8 @@ impl ConsumerMeters {
 pub struct PoolMeters {
     failovers: [IntCounter; Outcome::ALL.len()],
     request_duration: Histogram,
+    home: IntCounter,
+    crowded: IntCounter,
     /// Failovers not made because the budget was spent.
     pub budget_refusals: IntCounter,
     /// Selections that ignored health.
@@ -162,6 +164,8 @@ impl PoolMeters {
         Self {
             failovers: Outcome::ALL.map(|outcome| trail.take(&families.failovers, &[pool, outcome.label()])),
             request_duration: trail.take(&families.request_duration, &[pool]),
+            home: trail.take(&families.affinity, &[pool, "home"]),
+            crowded: trail.take(&families.affinity, &[pool, "crowded"]),
             budget_refusals: trail.take(&families.budget_refusals, &[pool]),
             panic_selections: trail.take(&families.panic_selections, &[pool]),
             eligible: trail.take(&families.pool_eligible, &[pool]),
@@ -177,6 +181,11 @@ impl PoolMeters {
     /// A further attempt is made because of `outcome`.
     pub fn failed_over(&self, outcome: Outcome) {
         increment(&self.failovers, outcome as usize);
+    }
+
+    /// Affinity decided: for the key's own backend, or for the next one.
+    pub fn kept(&self, home: bool) {
+        if home { self.home.inc() } else { self.crowded.inc() }
     }
 
     /// A request to this pool ended `elapsed` after its arrival.

@@ -141,6 +141,8 @@ table! {
         "429s of a backend, by what their header says they are about.";
     failovers: counter "tidegate_failovers_total" ["pool", "reason"]
         "Further attempts after a failed one, by the outcome that caused them.";
+    affinity: counter "tidegate_affinity_total" ["pool", "result"]
+        "Requests that a prompt cache may help, by whether they went to their key's own backend (home) or that one was crowded.";
     budget_refusals: counter "tidegate_failover_budget_refusals_total" ["pool"]
         "Failovers not made because the pool's failover budget was spent.";
     panic_selections: counter "tidegate_panic_selections_total" ["pool"]

@@ -6,6 +6,7 @@ use crate::config::regions::Point;
 use crate::config::report::Report;
 use crate::config::snapshot::{Gate, Pool, Timeouts};
 use crate::domain::PoolName;
+use crate::openai::affinity::Affinity;
 use crate::policy::{eject::Ejection, failover::Failover, select::Selection};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub(super) fn compile(typed: &file::Pool, index: usize, home: Option<Point>, rep
         name: pool?,
         required: typed.required,
         selection,
+        affinity: affinity(typed.selection.affinity),
         failover,
         ejection,
         probe: match probe {
@@ -84,6 +86,14 @@ fn selection(typed: &file::Selection, path: &str, report: &mut Report<'_>) -> Se
         slow_start: zero_or_more(typed.slow_start, &format!("{path}.slow_start"), report),
         panic_threshold: typed.panic_threshold.fraction(),
         fail_open: typed.fail_open,
+    }
+}
+
+const fn affinity(typed: file::Affinity) -> Option<Affinity> {
+    match typed {
+        file::Affinity::Off => None,
+        file::Affinity::Key => Some(Affinity::Key),
+        file::Affinity::Prefix => Some(Affinity::Prefix),
     }
 }
 

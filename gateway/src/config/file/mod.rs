@@ -37,7 +37,7 @@ pub(super) use hops::TrustedHops;
 pub(super) use http2::Http2;
 pub(super) use issuers::{Issuer, Jwks, Requirement, TokenConsumer};
 pub(super) use overload::{BatchHeader, Memory, Overload};
-pub(super) use pool::{Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts};
+pub(super) use pool::{Affinity, Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts};
 pub(super) use process::{AccessLog, Admin, Dns, Headers, Limits, Listener, Process};
 pub(super) use protection::{
     BodyShape, Builtin, Exclusion, ExclusionOperator, ExclusionVariable, RuleMode, UnknownKeys,

@@ -54,6 +54,21 @@ pub(in crate::config) struct Selection {
     pub(in crate::config) panic_threshold: Share,
     /// Use a pool whose backends are all probe-unhealthy all the same; default `true`.
     pub(in crate::config) fail_open: bool,
+    /// What keeps requests on one of several equal backends, for its prompt cache; default `key`.
+    pub(in crate::config) affinity: Affinity,
+}
+
+/// What keeps requests together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub(in crate::config) enum Affinity {
+    /// Nothing.
+    Off,
+    /// `prompt_cache_key`, where the client gives one.
+    #[default]
+    Key,
+    /// That, else `conversation` or `user`, else the beginning of a long prompt.
+    Prefix,
 }
 
 impl Default for Selection {
@@ -64,6 +79,7 @@ impl Default for Selection {
             slow_start: Period(defaults::SLOW_START),
             panic_threshold: Share(defaults::PANIC_THRESHOLD_PERCENT),
             fail_open: defaults::FAIL_OPEN,
+            affinity: Affinity::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Backend;
 use crate::domain::PoolName;
+use crate::openai::affinity::Affinity;
 use crate::policy::{eject, failover, health, select};
 use http::{HeaderName, HeaderValue};
 use std::time::Duration;
@@ -15,6 +16,8 @@ pub struct Pool {
     pub required: bool,
     /// Parameters of selection.
     pub selection: select::Selection,
+    /// What keeps requests on one of several equal backends.
+    pub affinity: Option<Affinity>,
     /// Parameters of failover.
     pub failover: failover::Failover,
     /// Parameters of ejection.

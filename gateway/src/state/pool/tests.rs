@@ -55,6 +55,7 @@ fn pool(backends: Vec<Backend>) -> Pool {
     Pool {
         name: PoolName::new("chat").unwrap(),
         required: true,
+        affinity: None,
         selection: Selection {
             latency_band: Duration::from_millis(30),
             explore: 0.0,
