@@ -21,6 +21,7 @@ pub(super) fn token(data: &[u8]) {
         algorithms: Algorithms::ALL,
         requirements: Vec::new(),
         leeway: 60,
+        residency: None,
         consumer: Mapping::One(0),
         kept: vec!["azp".into()],
     };

@@ -1,6 +1,6 @@
 //! `tidegate explain`.
 
-use crate::{example, run, text, tidegate, told};
+use crate::{example, file, minimal, run, text, tidegate, told};
 use harness::{Ask, Setup, Sim};
 use tidegate::simulator::{FaultRule, StatusFault};
 
@@ -44,6 +44,58 @@ fn a_request_that_would_be_refused_ends_with_code_1() {
     assert_eq!((code, err.as_str()), (1, ""));
     assert!(out.contains("wants deployment gpt-4o; this is gpt-5"), "{out}");
     assert!(out.contains("refused: 404 deployment_not_found: "), "{out}");
+}
+
+/// A pool for everybody, with zones for some.
+const RESIDENCY: &str = "residency:
+  mode: filter
+  zones:
+    - { name: eu, data_zones: [ eu ], countries: [ DE ] }
+    - { name: us, regions: [ eastus ], countries: [ US ] }
+  other_countries: unbound
+  database: DATABASE
+consumers: [ { name: acme, residency: eu } ]
+";
+
+#[test]
+fn residency_is_explained() {
+    let database = harness::workspace_file("tests/conf/databases/GeoLite2-Country-Test.mmdb");
+    let backends = "url: \"http://127.0.0.1:9\", kind: regional, auth: none },
+      { name: east, region: eastus, url: \"http://127.0.0.1:8\", kind: global, auth: none },
+      { name: west, region: eastus, url: \"http://127.0.0.1:7\", kind: regional, auth: none } ]";
+    let more = RESIDENCY.replace("DATABASE", text(&database));
+    let minimal = minimal("127.0.0.1:8080", &more)
+        .replace("url: \"http://127.0.0.1:9\" }", backends)
+        .replace("- { name: a", "[ { name: a");
+    let minimal = minimal.replace("    backends:", "    selection: { nearest: client }\n    backends:");
+    let path = file(&minimal);
+    let ask = |more: &[&str]| run(&[&["explain", "-c", text(&path), "--deployment", "gpt"], more].concat());
+    for (words, code, told) in [
+        (
+            &["--consumer", "acme", "--country", "DE"][..],
+            0,
+            "residency eu: its consumer says `eu`, its country is DE\n",
+        ),
+        (&["--consumer", "acme", "--country", "DE"], 0, "east"),
+        (&["--consumer", "acme", "--country", "DE"], 0, "barred: outside zone `eu` (eastus, global)"),
+        (&["--country", "US"], 0, "barred: outside zone `us` (eastus, global)"),
+        (&["--country", "US"], 0, "km from the client"),
+        (&["--country", "JP"], 0, "residency anywhere: its country is JP\n"),
+        (&["--residency", "eu", "--country", "JP"], 0, "residency eu: its token says `eu`, its country is JP\n"),
+        (&["--consumer", "acme", "--country", "US"], 1, "refused: 403 residency_conflict: "),
+        (&[], 1, "refused: 403 residency_unknown: "),
+    ] {
+        let (status, out, err) = ask(words);
+        assert!(status == code && out.contains(told), "{words:?}: {told:?} is not in {out}{err}");
+    }
+    for (words, told) in [
+        (["--country", "Germany"], "expected two letters, such as SE"),
+        (["--residency", "ue"], "the configuration has no such zone"),
+        (["--listener", "edg"], "the configuration has no such listener"),
+    ] {
+        let (status, _, err) = ask(&words);
+        assert!(status == 2 && err.contains(told), "{err}");
+    }
 }
 
 #[test]

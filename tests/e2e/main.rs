@@ -35,6 +35,7 @@ mod overload;
 mod protection;
 mod proxy_protocol;
 mod redis_kinds;
+mod residency;
 mod rules;
 mod selection;
 mod shared_ejections;

@@ -12,5 +12,6 @@ mod invariants;
 mod ledger;
 mod overload;
 mod region;
+mod residency;
 mod seeds;
 mod world;

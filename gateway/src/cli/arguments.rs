@@ -132,6 +132,15 @@ pub(super) struct Explain {
     /// Consumer that the request comes from: what its scopes say of it
     #[arg(long, value_name = "NAME")]
     pub(super) consumer: Option<String>,
+    /// Country of the client by two letters, for residency and for pools whose nearest region is the client's
+    #[arg(long, value_name = "COUNTRY")]
+    pub(super) country: Option<String>,
+    /// Listener that the request comes to, for residency
+    #[arg(long, value_name = "NAME")]
+    pub(super) listener: Option<String>,
+    /// Zone that the request's token says. May be repeated
+    #[arg(long = "residency", value_name = "ZONE")]
+    pub(super) zones: Vec<String>,
     /// Admin address of a running gateway whose live states to use
     #[arg(long, value_name = "URL")]
     pub(super) admin: Option<String>,

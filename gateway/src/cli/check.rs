@@ -3,7 +3,7 @@
 use super::arguments::Check;
 use super::{Failure, environment, invalid, load, print, tell};
 use crate::config;
-use crate::config::snapshot::Snapshot;
+use crate::config::snapshot::{Proof, Snapshot};
 
 /// Tells whether the configuration is valid. Results go to standard output, warnings to standard error.
 pub(super) fn check(options: &Check) -> Result<(), Failure> {
@@ -19,8 +19,19 @@ pub(super) fn check(options: &Check) -> Result<(), Failure> {
         print(&config::effective(path, &environment).map_err(invalid)?);
     } else {
         print(&format!("{summary}\n"));
+        if let Some(residency) = &snapshot.residency {
+            print(&format!("{}: residency: {}\n", path.display(), proved(residency.proof)));
+        }
     }
     Ok(())
+}
+
+/// `24 ways proved: 18 end inside their zones, 6 are barred`
+fn proved(proof: Proof) -> String {
+    let Proof { inside, barred } = proof;
+    let ways = inside + barred;
+    let plural = if ways == 1 { "way" } else { "ways" };
+    format!("{ways} {plural} to a backend proved: {inside} end inside their zones, {barred} are barred")
 }
 
 /// `2 pools, 5 backends, 3 routes, 1 listener`

@@ -99,6 +99,8 @@ pub(super) const MEMORY_REFUSE_PERCENT: f64 = 95.0;
 
 /// `X-Served-By` is on: it holds names, no addresses, and answers the first question of every incident.
 pub(super) const SERVED_BY: bool = true;
+/// `X-Tidegate-Region` is on: it says where data was processed, which an audit asks for.
+pub(super) const PROCESSING_REGION: bool = true;
 /// The attempts trail is off: it tells clients about regions that failed.
 pub(super) const ATTEMPTS: bool = false;
 /// A client's request id is taken over, so that one id names the request everywhere.
@@ -268,6 +270,9 @@ pub(super) const INPUT_MAX: u32 = 8192;
 pub(super) const N_MAX: u32 = 8;
 /// Largest ceiling of tokens: above every model's, below a slip of the finger.
 pub(super) const MAX_TOKENS_MAX: u32 = 1_000_000;
+
+/// Who has a claim looked at means it: a token without it is not let through.
+pub(super) const RESIDENCY_CLAIM_REQUIRED: bool = true;
 
 /// A consumer that is written is meant.
 pub(super) const CONSUMER_ENABLED: bool = true;

@@ -4,6 +4,7 @@
 //! It never watches files and never puts anything in force: whoever loads a snapshot decides that.
 
 mod compile;
+mod countries;
 mod defaults;
 mod file;
 mod parse;

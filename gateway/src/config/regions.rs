@@ -1,16 +1,6 @@
-//! Where Azure's regions are, and how far apart. A guess until latency is measured; coordinates in the file win over the table.
+//! Where Azure's regions are, and which data zones they belong to. Coordinates and data zones in the file win over the tables.
 
-/// Degrees north and east.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Point {
-    /// Degrees north.
-    pub(super) latitude: f64,
-    /// Degrees east.
-    pub(super) longitude: f64,
-}
-
-/// Mean radius of the Earth in km.
-const EARTH_RADIUS_KM: f64 = 6371.0;
+use crate::policy::distance::Point;
 
 /// The coordinates of a region.
 pub(super) fn find(region: &str) -> Option<Point> {
@@ -25,13 +15,35 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     TABLE.iter().map(|(name, ..)| *name)
 }
 
-/// Great-circle distance in km (haversine).
-pub(super) fn distance_km(a: Point, b: Point) -> f64 {
-    let half = |from: f64, to: f64| ((to - from).to_radians() / 2.0).sin().powi(2);
-    let across = a.latitude.to_radians().cos() * b.latitude.to_radians().cos();
-    let h = half(a.latitude, b.latitude) + across * half(a.longitude, b.longitude);
-    2.0 * EARTH_RADIUS_KM * h.clamp(0.0, 1.0).sqrt().asin()
-}
+/// Regions of Azure's EU data zone as of May 2026: those of France, Germany, Italy, the Netherlands, Norway, Poland, Spain, Sweden
+/// and Switzerland. Not Ireland, not the United Kingdom. It may grow without notice.
+pub(super) const DATA_ZONE_EU: [&str; 12] = [
+    "francecentral",
+    "germanynorth",
+    "germanywestcentral",
+    "italynorth",
+    "norwayeast",
+    "norwaywest",
+    "polandcentral",
+    "spaincentral",
+    "swedencentral",
+    "switzerlandnorth",
+    "switzerlandwest",
+    "westeurope",
+];
+
+/// Regions of Azure's US data zone: the public ones of the United States.
+pub(super) const DATA_ZONE_US: [&str; 9] = [
+    "centralus",
+    "eastus",
+    "eastus2",
+    "northcentralus",
+    "southcentralus",
+    "westcentralus",
+    "westus",
+    "westus2",
+    "westus3",
+];
 
 /// Region, latitude, longitude. From a public map of Azure's regions, as `az account list-locations` prints them.
 const TABLE: [(&str, f64, f64); 43] = [
@@ -89,7 +101,7 @@ mod tests {
 
     #[test]
     fn distances_are_plausible() {
-        let between = |a, b| distance_km(find(a).unwrap(), find(b).unwrap());
+        let between = |a, b| find(a).unwrap().spot().distance_km(find(b).unwrap().spot());
         for (a, b, low, high) in [
             ("swedencentral", "swedencentral", 0.0, 0.001),
             ("swedencentral", "francecentral", 1800.0, 2000.0),
@@ -103,6 +115,14 @@ mod tests {
         }
         assert!(find("SwedenCentral").is_some());
         assert!(find("atlantis").is_none());
+    }
+
+    #[test]
+    fn data_zones_are_made_of_known_regions() {
+        for region in DATA_ZONE_EU.iter().chain(&DATA_ZONE_US) {
+            assert!(find(region).is_some(), "{region}");
+        }
+        assert!(!DATA_ZONE_EU.contains(&"northeurope") && !DATA_ZONE_EU.contains(&"uksouth"));
     }
 
     #[test]

@@ -32,17 +32,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod residency;
 mod shared_limits;
 mod tls;
 mod tokens;
 mod usage_limits;
 mod waf;
 
+pub use residency::{Proof, Residency, Site};
 pub use shared_limits::{RedisMode, SharedLimits};
 pub use tls::{BackendTls, ClientAuth, Tls, TlsFiles};
 pub use tokens::TokenUsage;
 pub use usage_limits::UsageLimits;
-pub use waf::{DatabaseError, Databases, Waf};
+pub use waf::{DatabaseError, Databases, Located, Waf};
 
 /// One configuration, ready to run.
 #[derive(Clone, Debug)]
@@ -83,6 +85,10 @@ pub struct Snapshot {
     pub waf: Option<Waf>,
     /// Who may call; nobody is asked when absent.
     pub access: Option<Access>,
+    /// Where data may be processed; anywhere when absent.
+    pub residency: Option<Residency>,
+    /// Tells where clients are, where it is not the firewall's that does.
+    pub locator: Option<Arc<Databases>>,
     /// With whom limits are shared; each gateway has them to itself when absent.
     pub shared_limits: Option<SharedLimits>,
     /// How much may be used.
@@ -161,6 +167,8 @@ pub struct Limits {
 pub struct Headers {
     /// `X-Served-By: region/backend` on answers.
     pub served_by: bool,
+    /// `X-Tidegate-Region` on answers: the place where the data was processed.
+    pub region: bool,
     /// `X-Tidegate-Attempts` on answers: the trail of categorical reasons.
     pub attempts: bool,
     /// Take a client's well-formed `x-request-id` over; else always make one.

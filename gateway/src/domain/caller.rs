@@ -1,5 +1,6 @@
 //! [`Caller`]: whom a request comes from, and how that was proved. It proves nothing itself.
 
+use super::Zones;
 use std::sync::Arc;
 
 /// Most claims that are kept of a token, and the longest text of one, in bytes.
@@ -13,6 +14,8 @@ pub struct Caller {
     pub consumer: usize,
     /// How that was proved.
     pub proof: Proof,
+    /// The zones that its token says.
+    pub zones: Zones,
     /// What its token says, as far as the configuration asks for it.
     pub claims: Option<Arc<Claims>>,
 }

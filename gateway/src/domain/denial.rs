@@ -48,6 +48,12 @@ pub enum Denial {
         /// What it may not, for the message.
         what: &'static str,
     },
+    /// Nothing is configured for the client's country or for what its token says about residency.
+    ResidencyUnknown,
+    /// What is said about the request's residency has nothing in common.
+    ResidencyConflict,
+    /// No backend of the pool is inside the zones that bind the request.
+    ResidencyUnserved,
     /// No route matches host and path.
     RouteNotFound,
     /// A route matches host and path, none the deployment.
@@ -188,6 +194,8 @@ pub enum Fault {
     BackendMisconfigured,
     /// The deadline passed before a response header.
     DeadlinePassed,
+    /// The backend that was chosen is outside the zones that bind the request: a bug, stopped before anything was sent.
+    ResidencyViolated,
     /// A bug or an unexpected state; detail is in the process log.
     Internal,
 }

@@ -19,6 +19,7 @@ mod throttle;
 mod token_flaw;
 mod unproven;
 mod usage;
+mod zones;
 
 pub use api_key::{ApiKey, KEY_PREFIX, KeyHash, KeyHashError, is_key_id, make_key};
 pub use caller::{Caller, Claims, Proof};
@@ -30,7 +31,7 @@ pub use ending::Ending;
 pub use moment::Moment;
 pub use name::{
     BackendId, BackendName, ConsumerName, DeploymentName, IssuerName, LimitName, ListenerName, NameError, PlanName,
-    PoolName, QuotaName, Region, RouteName, RuleName,
+    PoolName, QuotaName, Region, RouteName, RuleName, ZoneName,
 };
 pub use network::{Network, NetworkError, NetworkSet};
 pub use outcome::Outcome;
@@ -40,3 +41,4 @@ pub use throttle::Throttle;
 pub use token_flaw::TokenFlaw;
 pub use unproven::Unproven;
 pub use usage::Usage;
+pub use zones::{ZONES_MAX, Zones};

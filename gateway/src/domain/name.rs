@@ -110,6 +110,10 @@ name!(
     IssuerName
 );
 name!(
+    /// Name of a residency.
+    ZoneName
+);
+name!(
     /// Azure region slug, such as `swedencentral`.
     Region
 );

@@ -31,11 +31,13 @@ pub enum TokenFlaw {
     Scope,
     /// No consumer is configured for it.
     Consumer,
+    /// It does not say where its requests may be processed, or says what nobody knows.
+    Residency,
 }
 
 impl TokenFlaw {
     /// All of them, in the order of the table.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Malformed,
         Self::Header,
         Self::Issuer,
@@ -50,6 +52,7 @@ impl TokenFlaw {
         Self::Directory,
         Self::Scope,
         Self::Consumer,
+        Self::Residency,
     ];
 
     /// Its name in log and metric.
@@ -70,12 +73,13 @@ impl TokenFlaw {
             Self::Directory => "token_tenant",
             Self::Scope => "token_scope",
             Self::Consumer => "token_consumer",
+            Self::Residency => "token_residency",
         }
     }
 
     /// The token is genuine and in force, but not allowed here: 403 instead of 401.
     #[must_use]
     pub const fn is_genuine(self) -> bool {
-        matches!(self, Self::Scope | Self::Consumer)
+        matches!(self, Self::Scope | Self::Consumer | Self::Residency)
     }
 }

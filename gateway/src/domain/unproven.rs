@@ -53,6 +53,7 @@ impl Unproven {
         Self::Token(TokenFlaw::Directory),
         Self::Token(TokenFlaw::Scope),
         Self::Token(TokenFlaw::Consumer),
+        Self::Token(TokenFlaw::Residency),
     ];
 
     /// Label in metrics and access log.

@@ -61,6 +61,9 @@ impl From<&Denial> for Refusal {
             Denial::BadPath { what } => no(400, "bad_path", &format!("The request path is invalid: {what}.")),
             Denial::Unauthenticated { .. } => Self::unauthenticated(),
             Denial::TooManyFailures { retry_after } => Self::guessing(*retry_after),
+            Denial::ResidencyUnknown | Denial::ResidencyConflict | Denial::ResidencyUnserved => {
+                Self::unbindable(denial)
+            }
             Denial::NotAllowed { what } => no(403, "not_allowed", &format!("This consumer is not allowed to {what}.")),
             Denial::RouteNotFound => no(404, "route_not_found", "No route serves this host and path."),
             Denial::DeploymentNotFound { deployment } => Self {
@@ -95,12 +98,7 @@ impl From<&Denial> for Refusal {
             Denial::MediaTypeRefused { what } => {
                 no(415, "unsupported_media_type", &format!("The request is refused: {what}."))
             }
-            Denial::RateLimited { retry_after } => Self {
-                kind: RATE,
-                retry_after: Some(*retry_after),
-                should_retry: Some(*retry_after <= SOON),
-                ..no(429, "rate_limit_exceeded", "Too many requests. Come back when the window has ended.")
-            },
+            Denial::RateLimited { retry_after } => Self::rate_limited(*retry_after),
             Denial::LimitReached { limit, what, retry_after } => Self::limited(limit, *what, *retry_after),
             Denial::QuotaGone { limit, what, retry_after } => Self::gone(limit, *what, *retry_after),
             Denial::CeilingPassed { param, max } => Self::over(param, *max),
@@ -134,6 +132,10 @@ impl From<&Fault> for Refusal {
                 let message = "The backends refuse the gateway. Its operator has been told.";
                 Self::failed(502, "backend_misconfigured", message, None)
             }
+            Fault::ResidencyViolated => {
+                let message = "The request would have left the region where it may be processed, and was stopped.";
+                Self::failed(503, "residency_violated", message, None)
+            }
             Fault::DeadlinePassed => {
                 Self::failed(504, "deadline_passed", "No backend answered before the deadline.", None)
             }
@@ -159,6 +161,31 @@ impl Refusal {
             challenge: None,
             page: None,
         }
+    }
+
+    /// A rate limit of the firewall is reached.
+    fn rate_limited(retry_after: Duration) -> Self {
+        let message = "Too many requests. Come back when the window has ended.".to_owned();
+        Self {
+            kind: RATE,
+            retry_after: Some(retry_after),
+            should_retry: Some(retry_after <= SOON),
+            ..Self::denied(429, "rate_limit_exceeded", message)
+        }
+    }
+
+    /// It is not processed where it may not be.
+    fn unbindable(denial: &Denial) -> Self {
+        let (code, message) = match denial {
+            Denial::ResidencyConflict => {
+                ("residency_conflict", "What is said about where this request may be processed contradicts itself.")
+            }
+            Denial::ResidencyUnserved => {
+                ("residency_unserved", "No backend for this request processes data where it may be processed.")
+            }
+            _ => ("residency_unknown", "It is not known where this request may be processed, so it is not."),
+        };
+        Self::denied(403, code, message.to_owned())
     }
 
     /// The client was too slow, this time.

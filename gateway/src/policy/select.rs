@@ -45,7 +45,7 @@ pub struct Candidate {
     pub ttfb_spread: Duration,
     /// Smoothed round trip of probes.
     pub rtt: Option<Duration>,
-    /// Great-circle distance from the home region.
+    /// Great-circle distance from the home region, or from the client.
     pub distance_km: Option<f64>,
     /// Attempts in flight.
     pub in_flight: u32,
@@ -117,7 +117,7 @@ pub enum Nearness {
     Ttfb,
     /// Smoothed round trip of probes.
     Rtt,
-    /// Distance from the home region.
+    /// Distance from the home region, or from the client.
     Distance,
     /// Nothing: all are equally near.
     Unknown,

@@ -3,14 +3,16 @@
 use super::live::Live;
 use super::overload::Begun;
 use super::wrapper::Desk;
-use crate::domain::{Caller, ClientCertificate, Denial, Fault, Moment, Outcome, Throttle};
+use crate::domain::{Caller, ClientCertificate, Denial, Fault, Moment, Outcome, Throttle, Zones};
 use crate::openai::facts::Facts;
 use crate::openai::operation::{Operation, Shape};
 use crate::openai::sse::{BodyScanner, Scanner, Stripper};
+use crate::policy::distance::Spot;
 use crate::policy::rules::Matched;
 use crate::policy::screen::finding::Findings;
 use crate::policy::screen::ruleset::{Policy, Screening};
-use crate::state::{ChainKey, Presence, Reservation, Reserved, Stay, Ticket, Wanted};
+use crate::policy::screen::view::Country;
+use crate::state::{ChainKey, Presence, Reservation, Reserved, Stay, Ticket, Tried, Wanted};
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use std::net::SocketAddr;
@@ -33,6 +35,8 @@ pub struct RequestContext {
     pub(super) ruled: Option<Ruled>,
     /// What the web application firewall found, where it has a policy for the request.
     pub(super) screened: Option<Box<Screened>>,
+    /// After `route`: where its data may be processed.
+    pub(super) residence: Option<Residence>,
     /// After `admit`.
     pub(super) admission: Option<Admission>,
     /// What it has taken of its usage limits, where some hold.
@@ -112,6 +116,18 @@ pub(super) struct Limited {
     pub(super) counted: bool,
     /// The limit that refused.
     pub(super) refusing: Option<usize>,
+}
+
+/// Where the data of a request may be processed, and where its client is as far as that was asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Residence {
+    pub(super) zones: Zones,
+    /// The client's country, where it was looked up.
+    pub(super) country: Option<Country>,
+    /// Where its client is, where nearness counts from there.
+    pub(super) client: Option<Spot>,
+    /// The backends of its pool that are outside of the zones.
+    pub(super) barred: Tried,
 }
 
 /// Read, routed and admitted.
@@ -255,6 +271,7 @@ impl RequestContext {
             envelope: None,
             ruled: None,
             screened: None,
+            residence: None,
             admission: None,
             limited: None,
             attempts: Attempts::default(),

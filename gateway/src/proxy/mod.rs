@@ -40,6 +40,7 @@ mod redirect;
 mod refuse;
 mod relay;
 mod replay;
+mod residency;
 mod route;
 mod rules;
 mod screen;
@@ -130,10 +131,10 @@ impl Gateway {
         }
         rules::rule(session, &mut ctx.ruled, (&live, envelope), Some(body.0.len()))?;
         let mut routed = route::route(session.req_header(), &body.0, &live)?;
-        if let Some(pool) = ctx.ruled.as_ref().and_then(|ruled| ruled.pool(&live)) {
-            routed.pool = pool;
-        }
+        rules::divert(ctx.ruled.as_ref(), &mut routed.pool, &live);
         authenticate::allowed(ctx.caller.as_ref(), &routed, &live)?;
+        let (bound, listener) = ((&*live, &*envelope, ctx.caller.as_ref()), self.listener_of(session.server_addr()));
+        residency::bind(&mut ctx.residence, bound, (routed.pool, listener))?;
         firewall::routed(session.req_header(), bench, (routed.route, &body.0), &mut ctx.screened)?;
         firewall::shape(session.req_header(), (routed.operation, &body.0), &mut ctx.screened)?;
         self.doorman.again(routed.route, &snapshot.overload, &self.metrics)?;

@@ -18,6 +18,7 @@ use pingora_proxy::Session;
 use std::fmt::Write;
 
 const SERVED_BY: HeaderName = HeaderName::from_static("x-served-by");
+const PROCESSING_REGION: HeaderName = HeaderName::from_static("x-tidegate-region");
 const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
 
 /// Prepares the header for the client and the meter for the body.
@@ -71,10 +72,12 @@ fn mark(ctx: &RequestContext, headers: &mut HeaderMap) {
     }
     let backends = ctx.admission.as_ref().and_then(|a| snapshot.pools.get(a.pool)).map(|p| &p.backends);
     let serving = ctx.attempts.current.as_ref().map(|c| c.backend).or(ctx.attempts.trail.last().map(|s| s.backend));
-    if snapshot.headers.served_by
-        && let Some(backend) = serving.and_then(|index| backends?.get(index))
-    {
+    let serving = serving.and_then(|index| backends?.get(index));
+    if let Some(backend) = serving.filter(|_| snapshot.headers.served_by) {
         headers.insert(SERVED_BY, backend.served_by.clone());
+    }
+    if let Some(place) = serving.filter(|_| snapshot.headers.region).and_then(|backend| backend.site.place.as_ref()) {
+        headers.insert(PROCESSING_REGION, place.clone());
     }
     if snapshot.headers.attempts {
         headers.insert(ATTEMPTS, trail(ctx));

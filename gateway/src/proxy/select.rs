@@ -2,6 +2,7 @@
 
 use super::context::{Admission, Attempts, Current, RequestContext};
 use super::live::LiveBackend;
+use super::residency;
 use crate::config::snapshot::{Backend, Pool};
 use crate::domain::{Fault, Moment};
 use crate::openai::{affinity, quota};
@@ -31,6 +32,9 @@ pub(super) fn first(ctx: &mut RequestContext, now: Moment) -> Result<(), Fault> 
     let body = if admission.multipart { 0 } else { admission.body.len() };
     ctx.attempts.wanted.cost = quota::cost(admission.operation, &admission.facts, body, prompt);
     ctx.attempts.wanted.key = key(ctx, admission);
+    if let Some(residence) = &ctx.residence {
+        residence.ask(&mut ctx.attempts.wanted);
+    }
     let ticket = pick(pool, &ctx.attempts, now)?;
     if let Some(home) = ticket.home()
         && let Some(pool) = ctx.arrival.live.pools.get(admission.pool)
@@ -66,6 +70,7 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
         let backend = spec.backends.get(current.backend).ok_or(Fault::Internal)?;
         let bound =
             live.pools.get(admission.pool).and_then(|p| p.backends.get(current.backend)).ok_or(Fault::Internal)?;
+        residency::assert_inside(&live.fleet.snapshot, ctx.residence.as_ref(), backend)?;
         return peer((spec, backend, bound), &current.ticket, (true, upgrade, length)).ok_or(Fault::Internal);
     }
     let ticket = match attempts.next.take() {
@@ -75,6 +80,7 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     let index = ticket.index();
     let backend = spec.backends.get(index).ok_or(Fault::Internal)?;
     let bound = live.pools.get(admission.pool).and_then(|p| p.backends.get(index)).ok_or(Fault::Internal)?;
+    residency::assert_inside(&live.fleet.snapshot, ctx.residence.as_ref(), backend)?;
     let peer = peer((spec, backend, bound), &ticket, (false, upgrade, length))
         .ok_or(Fault::NoBackend { retry_after: RETRY_AFTER })?;
     bound.meters.in_flight.inc();

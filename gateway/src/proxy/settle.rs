@@ -8,6 +8,7 @@ use super::context::{Meter, RequestContext, Screened, Step, Verdict};
 use super::limits;
 use super::live::LivePool;
 use super::relay;
+use super::residency;
 use super::rules;
 use super::tokens;
 use crate::config::snapshot::{Backend, Consumer};
@@ -95,7 +96,7 @@ fn ending(ctx: &RequestContext, error: Option<&Error>, told: bool) -> Ending {
             Verdict::Denied(_) => Ending::Denied,
             Verdict::Faulted(Fault::AllThrottled { .. }) => Ending::AllThrottled,
             Verdict::Faulted(Fault::DeadlinePassed) => Ending::TimedOut,
-            Verdict::Faulted(Fault::Internal) => Ending::Faulted,
+            Verdict::Faulted(Fault::Internal | Fault::ResidencyViolated) => Ending::Faulted,
             Verdict::Faulted(_) => Ending::Unreachable,
         };
     }
@@ -124,7 +125,11 @@ fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
     let Told { ending, usage, sent, received, .. } = *told;
     match &ctx.verdict {
         Some(Verdict::Denied(denial)) => gateway.metrics.denied(Refusal::from(denial).code),
-        Some(Verdict::Faulted(fault)) => gateway.metrics.faulted(Refusal::from(fault).code),
+        Some(Verdict::Faulted(fault)) => {
+            gateway.metrics.faulted(Refusal::from(fault).code);
+            let leaked = *fault == Fault::ResidencyViolated;
+            gateway.metrics.residency_violations.inc_by(u64::from(leaked));
+        }
         Some(Verdict::Answered(_)) | None => {}
     }
     if let Some(screened) = &ctx.screened {
@@ -224,6 +229,12 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         plan: consumer.and_then(|c| access?.plans.get(c.plan?)).map(|plan| plan.as_str().into()),
         proof: ctx.caller.as_ref().map(|caller| caller.proof.label()),
         unproven,
+        country: ctx
+            .residence
+            .as_ref()
+            .and_then(|residence| residence.country)
+            .map(|country| country.to_string().into()),
+        residency: residency::names(ctx),
         peer: envelope.and_then(|e| e.hop),
         listener: gateway.listener_of(session.server_addr()).map(Into::into),
         protocol: if envelope.is_some_and(|e| e.http2) { "HTTP/2" } else { "HTTP/1.1" },
@@ -240,6 +251,7 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         ending: told.ending.label(),
         code: ctx.verdict.as_ref().and_then(Verdict::refusal).map(|r| r.code),
         limit: limits::refusing(ctx).map(|limit| limit.as_str().into()),
+        processing: serving(ctx).and_then(backend).and_then(|b| b.site.place.as_ref()?.to_str().ok()).map(Into::into),
         served_by: serving(ctx).and_then(backend).and_then(|b| b.served_by.to_str().ok()).map(Into::into),
         attempts,
         waf: ctx.screened.as_deref().map(waf).unwrap_or_default(),

@@ -75,6 +75,7 @@ impl PoolState {
             priority: backend.priority,
             weight: backend.weight,
             distance_km: backend.distance_km,
+            spot: backend.site.spot,
         });
         let core = PoolCore {
             name: pool.name.clone(),
@@ -205,8 +206,9 @@ impl PoolState {
         let mut count = 0;
         let marked = self.core.members.iter().enumerate().filter(|(index, _)| usable & bit(*index) != 0);
         for ((index, member), (candidate, slot)) in marked.zip(candidates.iter_mut().zip(indexes.iter_mut())) {
-            let Member { state, priority, weight, distance_km, .. } = member;
-            *candidate = state.candidate(*priority, *weight, *distance_km, now);
+            let Member { state, priority, weight, distance_km, spot, .. } = member;
+            let from_client = wanted.client.zip(*spot).map(|(client, spot)| client.distance_km(spot));
+            *candidate = state.candidate(*priority, *weight, from_client.or(*distance_km), now);
             candidate.share = state.share(self.core.selection.slow_start, now);
             *slot = index;
             count += 1;

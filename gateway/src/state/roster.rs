@@ -4,6 +4,7 @@ use super::backend::BackendState;
 use super::headroom::HeadroomCell;
 use crate::domain::{Cost, Moment, PoolName, QuotaName, Region};
 use crate::policy::budget::{RetryBudget, Spending};
+use crate::policy::distance::Spot;
 use crate::policy::eject::Ejection;
 use crate::policy::failover::Failover;
 use crate::policy::select::{CANDIDATES_MAX, Selection};
@@ -17,6 +18,12 @@ pub struct Tried(u64);
 impl Tried {
     /// None yet.
     pub const NONE: Self = Self(0);
+
+    /// Those of this mask, one bit for each backend.
+    #[must_use]
+    pub const fn of(mask: u64) -> Self {
+        Self(mask)
+    }
 
     /// These and the backend at `index`.
     #[must_use]
@@ -50,7 +57,7 @@ impl Tried {
 }
 
 /// What a request asks of a pick.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Wanted {
     /// What it takes of a backend's quota.
     pub cost: Cost,
@@ -62,6 +69,8 @@ pub struct Wanted {
     pub preferred: Option<usize>,
     /// Requests with the same one go to the same backend, among equals.
     pub key: Option<u64>,
+    /// Where its client is: distance counts from there instead of from the home region.
+    pub client: Option<Spot>,
 }
 
 impl Wanted {
@@ -94,6 +103,7 @@ pub(super) struct Member {
     pub(super) priority: u32,
     pub(super) weight: u32,
     pub(super) distance_km: Option<f64>,
+    pub(super) spot: Option<Spot>,
 }
 
 /// What a pool keeps over reloads besides its backends.

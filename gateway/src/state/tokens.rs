@@ -58,7 +58,7 @@ impl Tokens {
         now: u64,
     ) -> Caller {
         let claims = (!admitted.claims.is_empty()).then(|| Arc::new(Claims::new(admitted.claims)));
-        let caller = Caller { consumer: admitted.consumer, proof: Proof::Token, claims };
+        let caller = Caller { consumer: admitted.consumer, proof: Proof::Token, zones: admitted.zones, claims };
         let until = admitted.expires.min(now.saturating_add(KNOWN_FOR));
         if let Some(shard) = self.shard(&name) {
             let mut shard = shard.lock();

@@ -51,6 +51,10 @@ pub struct Record<'a> {
     /// Why the client was not who it would have to be: the label of an `Unproven`. `consumer` is then whose key it was, where
     /// that is known.
     pub unproven: Option<&'static str>,
+    /// Country of the client, where it was looked up for residency; `ZZ` where it is not known.
+    pub country: Option<Cow<'a, str>>,
+    /// Zones that bound where the request might be processed.
+    pub residency: Vec<&'a str>,
     /// The trusted hop that the request came from, where it did not come from the client itself.
     pub peer: Option<SocketAddr>,
     /// Where it connected.
@@ -85,6 +89,8 @@ pub struct Record<'a> {
     pub limit: Option<Cow<'a, str>>,
     /// `region/backend` whose answer was relayed.
     pub served_by: Option<Cow<'a, str>>,
+    /// Where the answer was processed: a region, `eu`, `us` or `global`; absent where the backend does not state it.
+    pub processing: Option<Cow<'a, str>>,
     /// Every attempt, in order.
     pub attempts: Vec<AttemptRecord<'a>>,
     /// What the web application firewall found, bounded.

@@ -42,6 +42,8 @@ pub struct Metrics {
     /// Issuers of tokens that have series.
     issuers: Mutex<HashSet<IssuerName>>,
     cutoffs: [IntCounter; Cutoff::ALL.len()],
+    /// Attempts that would have left the zones of their request.
+    pub residency_violations: IntCounter,
     /// Connections of clients that were let in.
     pub connections: IntCounter,
     /// Connections of clients that are open.
@@ -94,6 +96,7 @@ impl Metrics {
             certificates: Mutex::default(),
             issuers: Mutex::default(),
             cutoffs: Cutoff::ALL.map(|cutoff| families.cutoffs.with_label_values(&[cutoff.label()])),
+            residency_violations: families.residency_violations.with_label_values(BARE),
             connections: families.connections.with_label_values(BARE),
             connections_open: families.connections_open.with_label_values(BARE),
             body_memory: families.body_memory.with_label_values(BARE),

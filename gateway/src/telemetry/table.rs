@@ -217,6 +217,8 @@ table! {
         "Requests whose framing could be read in two ways, by what became of them.";
     faults: counter "tidegate_faults_total" ["code"]
         "Requests that the gateway answered itself because no backend did, by code.";
+    residency_violations: counter "tidegate_residency_violations_total" []
+        "Attempts that were stopped because their backend was outside the zones of the request; more than 0 is a bug.";
     connections: counter "tidegate_connections_total" []
         "Connections of clients that were let in.";
     connections_open: gauge "tidegate_connections_open" []

@@ -3,6 +3,7 @@
 
 use super::Ask;
 use super::forward::{self, Forward};
+use super::residency::Bound;
 use crate::cli::span::print_span;
 use crate::config::snapshot::{Backend, Pool};
 use crate::domain::Fault;
@@ -81,13 +82,21 @@ struct Place {
 }
 
 /// Every backend of the pool, in the order in which a request would try them; those that are not used come last.
-pub(super) fn explain(pool: &Pool, target: &Target<'_>, ask: &Ask, live: Option<&[LiveState]>) -> Vec<BackendLine> {
+pub(super) fn explain(
+    pool: &Pool,
+    (target, bound): (&Target<'_>, &Bound<'_>),
+    ask: &Ask,
+    live: Option<&[LiveState]>,
+) -> Vec<BackendLine> {
     let states: Vec<Option<&LiveState>> = pool.backends.iter().map(|backend| state_of(backend, live)).collect();
-    let places = places(pool, &states, live.is_some());
+    let places = places((pool, bound), &states, live.is_some());
     let lines = pool.backends.iter().zip(&states).zip(places).map(|((backend, state), place)| {
         let (rank, share, why) = match place {
             Some(place) => (Some(place.rank), place.share, place.why),
-            None => (None, None, why_out(backend, *state, live.is_some())),
+            None => {
+                let barred = bound.why_barred(backend);
+                (None, None, barred.unwrap_or_else(|| why_out(backend, *state, live.is_some())))
+            }
         };
         BackendLine {
             rank,
@@ -107,9 +116,13 @@ pub(super) fn explain(pool: &Pool, target: &Target<'_>, ask: &Ask, live: Option<
 }
 
 /// The place of each backend, round by round: the nearest of the best tier, then the same of what is left.
-fn places(pool: &Pool, states: &[Option<&LiveState>], live: bool) -> Vec<Option<Place>> {
-    let standings: Vec<Standing> =
-        pool.backends.iter().zip(states).map(|(backend, state)| standing(backend, *state, live)).collect();
+fn places((pool, bound): (&Pool, &Bound<'_>), states: &[Option<&LiveState>], live: bool) -> Vec<Option<Place>> {
+    let standings: Vec<Standing> = (pool.backends.iter().zip(states))
+        .map(|(backend, state)| match bound.why_barred(backend) {
+            Some(_) => Standing::Out,
+            None => standing(backend, *state, live),
+        })
+        .collect();
     let mut places: Vec<Option<Place>> = pool.backends.iter().map(|_| None).collect();
     let mut rank = 0;
     for wanted in [Standing::Eligible, Standing::Silent] {
@@ -118,12 +131,12 @@ fn places(pool: &Pool, states: &[Option<&LiveState>], live: bool) -> Vec<Option<
         let mut tier = None;
         while !left.is_empty() {
             rank += 1;
-            let round = Round::of(pool, &left, states);
+            let round = Round::of((pool, bound), &left, states);
             let (next, rest): (Vec<_>, Vec<_>) = left.into_iter().enumerate().partition(|(at, _)| round.takes(*at));
             for (at, index) in next {
                 let (Some(backend), Some(place)) = (pool.backends.get(index), places.get_mut(index)) else { continue };
                 let again = tier == Some(backend.priority);
-                let mut why = round.why(at, backend, (rank, wanted, again), pool.selection.latency_band);
+                let mut why = round.why(at, (backend, bound), (rank, wanted, again), pool.selection.latency_band);
                 let quota = states.get(index).copied().flatten().and_then(|state| state.quota.as_ref());
                 if let Some(words) = quota.and_then(LiveQuota::words) {
                     why = format!("{why}; {words}");
@@ -192,10 +205,10 @@ struct Round {
 }
 
 impl Round {
-    fn of(pool: &Pool, left: &[usize], states: &[Option<&LiveState>]) -> Self {
+    fn of((pool, bound): (&Pool, &Bound<'_>), left: &[usize], states: &[Option<&LiveState>]) -> Self {
         let candidate = |index: &usize| {
             let backend = pool.backends.get(*index)?;
-            Some(candidate(backend, states.get(*index).copied().flatten()))
+            Some(candidate((backend, bound), states.get(*index).copied().flatten()))
         };
         let candidates: Vec<Candidate> = left.iter().filter_map(candidate).collect();
         let next = select::nearest(&candidates, &pool.selection);
@@ -223,14 +236,21 @@ impl Round {
     }
 
     /// `again`: the round before was of the same tier.
-    fn why(&self, at: usize, backend: &Backend, place: (u32, Standing, bool), band: Duration) -> String {
+    fn why(
+        &self,
+        at: usize,
+        (backend, bound): (&Backend, &Bound<'_>),
+        place: (u32, Standing, bool),
+        band: Duration,
+    ) -> String {
         let (rank, standing, again) = place;
         let tier = backend.priority;
         let measured = match (self.by, self.millis.get(at)) {
             (Nearness::Ttfb, Some(millis)) => format!("first byte {millis:.0} ms"),
             (Nearness::Rtt, Some(millis)) => format!("round trip {millis:.0} ms"),
             (Nearness::Distance, Some(millis)) => {
-                format!("{:.0} km from home, about {millis:.0} ms", backend.distance_km.unwrap_or(0.0))
+                let (km, from) = bound.distance(backend).unwrap_or((0.0, "home"));
+                format!("{km:.0} km from {from}, about {millis:.0} ms")
             }
             _ => "nothing known about its distance".to_owned(),
         };
@@ -246,7 +266,7 @@ impl Round {
     }
 }
 
-fn candidate(backend: &Backend, state: Option<&LiveState>) -> Candidate {
+fn candidate((backend, bound): (&Backend, &Bound<'_>), state: Option<&LiveState>) -> Candidate {
     let span = |millis: f64| Duration::try_from_secs_f64(millis / 1e3).ok();
     Candidate {
         priority: backend.priority,
@@ -254,7 +274,7 @@ fn candidate(backend: &Backend, state: Option<&LiveState>) -> Candidate {
         share: state.and_then(|state| state.share).unwrap_or(1.0),
         ttfb: state.and_then(|state| state.ttfb_ms).and_then(span),
         rtt: state.and_then(|state| state.rtt_ms).and_then(span),
-        distance_km: backend.distance_km,
+        distance_km: bound.distance(backend).map(|(km, _)| km),
         ..Candidate::NEUTRAL
     }
 }

@@ -5,6 +5,7 @@ mod backends;
 mod consumers;
 mod forward;
 mod limits;
+mod residency;
 mod routes;
 mod rules;
 mod text;
@@ -17,9 +18,11 @@ use crate::domain::Denial;
 use crate::openai::facts::FactsProblem;
 use crate::openai::operation::{self, Style, Target};
 use crate::openai::refusal::Refusal;
+use crate::policy::screen::view::Country;
 use backends::{BackendLine, LiveState};
 use consumers::ConsumerLine;
 use limits::Limit;
+use residency::ResidencyLine;
 use routes::{Found, RouteLine};
 use rules::RuleLine;
 use serde::Serialize;
@@ -38,6 +41,12 @@ struct Ask {
     headers: http::HeaderMap,
     /// Whom it is taken for.
     consumer: Option<String>,
+    /// Where its client is.
+    country: Option<Country>,
+    /// Where it comes to.
+    listener: Option<String>,
+    /// Zones that its token says.
+    zones: Vec<String>,
 }
 
 /// What it would meet.
@@ -53,6 +62,8 @@ struct Explanation {
     /// What the client would be told instead of an answer.
     refusal: Option<Refused>,
     pool: Option<String>,
+    /// Where its data may be processed, where that is configured.
+    residency: Option<ResidencyLine>,
     /// Whether the states of a running gateway were used.
     live: bool,
     backends: Vec<BackendLine>,
@@ -93,6 +104,7 @@ pub(super) fn explain(options: &Explain) -> Result<(), Failure> {
     if let Some(name) = &options.consumer {
         known(&snapshot, name)?;
     }
+    placed(&snapshot, options)?;
     let live = options.admin.as_deref().map(live_states).transpose()?;
     let explanation = build(&snapshot, &ask(options)?, live.as_deref());
     match options.format {
@@ -132,7 +144,27 @@ fn ask(options: &Explain) -> Result<Ask, Failure> {
         method: options.method.clone(),
         headers: headers(&options.headers)?,
         consumer: options.consumer.clone(),
+        country: options.country.as_deref().map(country).transpose()?,
+        listener: options.listener.clone(),
+        zones: options.zones.clone(),
     })
+}
+
+fn country(typed: &str) -> Result<Country, Failure> {
+    Country::new(typed).ok_or_else(|| invalid(format!("tidegate: --country {typed}: expected two letters, such as SE")))
+}
+
+/// A zone or listener that the configuration does not have is a slip of the finger.
+fn placed(snapshot: &Snapshot, options: &Explain) -> Result<(), Failure> {
+    let zones = snapshot.residency.as_ref().map(|residency| residency.rules.zones()).unwrap_or_default();
+    if let Some(name) = options.zones.iter().find(|name| !zones.iter().any(|zone| zone.name.as_str() == **name)) {
+        return Err(invalid(format!("tidegate: --residency {name}: the configuration has no such zone")));
+    }
+    let known = |name: &&String| !snapshot.listeners.iter().any(|listener| listener.name.as_str() == **name);
+    match options.listener.as_ref().filter(known) {
+        Some(name) => Err(invalid(format!("tidegate: --listener {name}: the configuration has no such listener"))),
+        None => Ok(()),
+    }
 }
 
 fn headers(typed: &[String]) -> Result<http::HeaderMap, Failure> {
@@ -187,6 +219,7 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
         consumer: None,
         refusal: None,
         pool: None,
+        residency: None,
         live: live.is_some(),
         backends: Vec::new(),
         limits: Vec::new(),
@@ -221,13 +254,26 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
             let index = outlook.pool.unwrap_or(index);
             let Some(pool) = snapshot.pools.get(index) else { return explanation };
             explanation.pool = Some(pool.name.to_string());
-            explanation.backends = backends::explain(pool, &target, ask, live);
+            let Some(bound) = resident(&mut explanation, snapshot, ask, index) else { return explanation };
+            explanation.backends = backends::explain(pool, (&target, &bound), ask, live);
             let route = explanation.routes.iter().find(|line| line.chosen).map(|line| line.route.as_str());
             explanation.limits = limits::explain(snapshot, (route, pool), ask.stream);
             explanation.refusal = backends::refusal(&explanation.backends).map(|fault| (&Refusal::from(&fault)).into());
         }
     }
     explanation
+}
+
+/// Tells what binds the request in its pool; `None` where it is refused for that.
+fn resident<'s>(
+    explanation: &mut Explanation,
+    snapshot: &'s Snapshot,
+    ask: &Ask,
+    pool: usize,
+) -> Option<residency::Bound<'s>> {
+    let (line, bound) = residency::explain(snapshot, ask, pool);
+    explanation.residency = line;
+    bound.map_err(|denial| explanation.refusal = Some(Refused::from(&Refusal::from(&denial)))).ok()
 }
 
 /// Tells what the named consumer may, and why it is refused where it may not.

@@ -2,6 +2,7 @@
 
 use super::Explanation;
 use super::backends::BackendLine;
+use super::residency;
 use std::fmt::Write;
 
 /// The whole explanation.
@@ -44,6 +45,9 @@ fn write(explanation: &Explanation, out: &mut String) -> std::fmt::Result {
     if let Some(line) = &explanation.consumer {
         let plan = line.plan.as_ref().map(|plan| format!(", plan {plan}")).unwrap_or_default();
         writeln!(out, "\nconsumer {}{plan}: {}", line.consumer, line.why)?;
+    }
+    if let Some(line) = &explanation.residency {
+        writeln!(out, "\nresidency {}", residency::words(line))?;
     }
     if let Some(pool) = &explanation.pool {
         let known =

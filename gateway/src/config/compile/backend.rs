@@ -1,11 +1,12 @@
 //! Compiles one backend: names, URL, credential, headers, distance.
 
-use super::{header, known_region, name, point, quota, region_name, secret, tls, url};
+use super::{header, known_region, name, point, quota, region_name, residency, secret, tls, url};
 use crate::config::file::{self, Auth as TypedAuth};
-use crate::config::regions::{self, Point};
+use crate::config::regions;
 use crate::config::report::Report;
 use crate::config::snapshot::{Auth, Backend};
 use crate::domain::{BackendId, BackendName, DeploymentName, PoolName, Region};
+use crate::policy::distance::{Point, Spot};
 use http::HeaderValue;
 
 /// Longest `api-version`, in bytes.
@@ -16,7 +17,7 @@ pub(super) fn compile(
     typed: &file::Backend,
     pool: Option<&PoolName>,
     path: &str,
-    home: Option<Point>,
+    home: Option<Spot>,
     report: &mut Report<'_>,
 ) -> Option<Backend> {
     let backend = name(BackendName::new(&typed.name), &format!("{path}.name"), report);
@@ -44,10 +45,11 @@ pub(super) fn compile(
     }
     let auth = auth(typed, plain, path, report);
     let headers = header::compile(&typed.headers, &format!("{path}.headers"), report);
-    let here = typed.coordinates.map(point).or_else(|| regions::find(&typed.region));
+    let here = typed.coordinates.map(point).or_else(|| regions::find(&typed.region)).map(Point::spot);
     let (backend, region) = (backend?, region?);
     Some(Backend {
         served_by: HeaderValue::from_str(&format!("{region}/{backend}")).ok()?,
+        site: residency::site(&region, typed.kind, here),
         id: BackendId { pool: pool?.clone(), backend },
         region,
         enabled: typed.enabled,
@@ -63,7 +65,7 @@ pub(super) fn compile(
         quota: quota?,
         auth: auth?,
         headers,
-        distance_km: home.zip(here).map(|(home, here)| regions::distance_km(home, here)),
+        distance_km: home.zip(here).map(|(home, here)| home.distance_km(here)),
         http2: typed.http2,
     })
 }
@@ -72,7 +74,7 @@ fn region(typed: &file::Backend, path: &str, report: &mut Report<'_>) -> Option<
     let path = format!("{path}.region");
     let region = region_name(&typed.region, &path, report)?;
     if typed.coordinates.is_none() {
-        known_region(&typed.region, &path, "coordinates", report);
+        known_region(&typed.region, &path, Some("coordinates"), report);
     }
     Some(region)
 }

@@ -1,7 +1,7 @@
 //! Compiles who may call: consumers, plans, keys, certificates, scopes. It reads no clock: whether a key is in force is asked
 //! for every request.
 
-use super::{issuers, name, network, route, time, unique, usage_limits};
+use super::{issuers, name, network, residency, route, time, unique, usage_limits};
 use crate::config::file;
 use crate::config::report::{Report, suggestion};
 use crate::config::snapshot::{Access, Certificates, Consumer, Key, Keys, Route};
@@ -98,6 +98,7 @@ fn consumer(
     Some(Consumer {
         name: name(ConsumerName::new(&typed.name), &format!("{path}.name"), report)?,
         plan,
+        residency: residency::named(typed.residency.as_ref(), file, &format!("{path}.residency"), report),
         limits: all,
         class: typed.class.map(class).or_else(|| of_plan.and_then(|plan| plan.class)),
         enabled: typed.enabled,

@@ -2,12 +2,15 @@
 //! nothing.
 
 use super::tls::read_limited;
-use super::{name, positive, unique, zero_or_more};
+use super::{name, positive, residency, unique, zero_or_more};
 use crate::config::file;
 use crate::config::report::{Report, suggestion};
 use crate::config::snapshot::{Endpoint, Issuer, KeySource};
 use crate::domain::IssuerName;
-use crate::policy::token::{self, Algorithm, Algorithms, IssuerPattern, KeySet, Mapping, PLACEHOLDER, SET_SIZE_MAX};
+use crate::policy::token::{
+    self, Algorithm, Algorithms, IssuerPattern, KeySet, Mapping, PLACEHOLDER, ResidencyClaim, SET_SIZE_MAX,
+};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +19,8 @@ use std::time::Duration;
 const LEEWAY_MAX: Duration = Duration::from_secs(600);
 /// Longest name or value of a claim, bytes.
 const CLAIM_LENGTH_MAX: usize = 512;
+/// Most values of a claim that name a zone.
+const RESIDENCIES_MAX: usize = 256;
 /// Most values of a claim that name a consumer.
 const MAPPED_MAX: usize = 10_000;
 
@@ -54,6 +59,7 @@ fn issuer(typed: &file::Issuer, path: &str, file: &file::File, report: &mut Repo
         algorithms: algorithms(&typed.algorithms, &format!("{path}.algorithms"), report),
         requirements: requirements(&typed.require, &format!("{path}.require"), report),
         leeway: leeway(typed, path, report),
+        residency: claimed(typed.residency.as_ref(), &format!("{path}.residency"), file, report),
         consumer: mapping(&typed.consumer, &format!("{path}.consumer"), file, report)?,
         kept: kept(&typed.claims, &format!("{path}.claims"), report),
     };
@@ -194,6 +200,26 @@ fn mapping(typed: &file::TokenConsumer, path: &str, file: &file::File, report: &
             None
         }
     }
+}
+
+fn claimed(
+    typed: Option<&file::ResidencyClaim>,
+    path: &str,
+    file: &file::File,
+    report: &mut Report<'_>,
+) -> Option<ResidencyClaim> {
+    let typed = typed?;
+    if typed.map.is_empty() || typed.map.len() > RESIDENCIES_MAX {
+        report.problem(&format!("{path}.map"), format!("needs 1 to {RESIDENCIES_MAX} values"), None);
+    }
+    let mut map = BTreeMap::new();
+    for (value, wanted) in &typed.map {
+        if let Some(zone) = residency::named(Some(wanted), file, &format!("{path}.map.{value}"), report) {
+            map.insert(value.as_str().into(), zone);
+        }
+    }
+    let claim = text(&typed.claim, &format!("{path}.claim"), report);
+    Some(ResidencyClaim { claim, map, required: typed.required })
 }
 
 fn kept(typed: &[String], path: &str, report: &mut Report<'_>) -> Vec<Box<str>> {

@@ -18,6 +18,7 @@ mod probe;
 mod process;
 mod protection;
 mod quota;
+mod residency;
 mod route;
 mod rules;
 mod secret;
@@ -30,10 +31,11 @@ mod usage_limits;
 mod waf;
 
 use super::file::{self, Period, Size};
-use super::regions::{self, Point};
+use super::regions;
 use super::report::{Report, suggestion};
 use super::snapshot::Snapshot;
 use crate::domain::{NameError, Region};
+use crate::policy::distance::{Point, Spot};
 use crate::policy::limit::Limit;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -44,12 +46,13 @@ const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Compiles `file`; `None` only after a problem.
 pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>) -> Option<Snapshot> {
     let home_region = file.home_region.as_deref().map(|region| home_region(region, file, report));
-    let home = home_point(file);
+    let home = home_spot(file);
     let (listeners, admin) = process::listeners(file, report);
     let process = process::process(&file.process, report);
     let limits = process::limits(&file.limits, report);
     let dns = process::dns(&file.dns, report);
     unique(file.pools.iter().map(|pool| pool.name.as_str()), "pools", "pools", report);
+    let residency = residency::compile(file, report);
     let pools: Vec<_> =
         file.pools.iter().enumerate().map(|(index, typed)| pool::compile(typed, index, home, report)).collect();
     let cors = cors::compile(file.cors.as_ref(), "cors", report);
@@ -63,6 +66,16 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     let access = consumers::compile(file, routes.as_deref().unwrap_or_default(), report);
     let mut pools: Option<Vec<_>> = pools.into_iter().collect();
     quota::share(&file.pools, pools.as_deref_mut().unwrap_or_default(), report);
+    residency::nearest(file, report);
+    residency::mark(residency.as_ref(), pools.as_deref_mut().unwrap_or_default());
+    let ways = residency::Ways {
+        file,
+        access: access.as_ref(),
+        routes: routes.as_deref().unwrap_or_default(),
+        rules: &rules,
+        pools: pools.as_deref().unwrap_or_default(),
+    };
+    let residency = residency::finish(residency, ways, report);
     let limited = usage_limits.iter().flat_map(|limits| &limits.list).any(Limit::counts_tokens);
     let usage = tokens::compile(file, limited, pools.as_deref().unwrap_or_default(), report);
     Some(Snapshot {
@@ -84,6 +97,8 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         rules,
         waf,
         access,
+        residency,
+        locator: residency::database(file, report),
         usage_limits: usage_limits?,
         usage,
         pools: pools?,
@@ -95,13 +110,13 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
 fn home_region(region: &str, file: &file::File, report: &mut Report<'_>) -> Option<Region> {
     let name = region_name(region, "home_region", report);
     if file.home_coordinates.is_none() {
-        known_region(region, "home_region", "home_coordinates", report);
+        known_region(region, "home_region", Some("home_coordinates"), report);
     }
     name
 }
 
-fn home_point(file: &file::File) -> Option<Point> {
-    file.home_coordinates.map(point).or_else(|| regions::find(file.home_region.as_deref()?))
+fn home_spot(file: &file::File) -> Option<Spot> {
+    file.home_coordinates.map(point).or_else(|| regions::find(file.home_region.as_deref()?)).map(Point::spot)
 }
 
 const fn point(typed: file::Coordinates) -> Point {
@@ -116,13 +131,14 @@ fn region_name(typed: &str, path: &str, report: &mut Report<'_>) -> Option<Regio
 }
 
 /// Warns of a region that the table does not know.
-fn known_region(region: &str, path: &str, coordinates: &str, report: &mut Report<'_>) {
+fn known_region(region: &str, path: &str, coordinates: Option<&str>, report: &mut Report<'_>) {
     if regions::find(region).is_some() {
         return;
     }
     let near = super::report::nearest(region, regions::names());
     let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
-    let help = format!("{near}Its distance is unknown until latency is measured; `{coordinates}` says where it is");
+    let far = |key| format!("{near}Its distance is unknown until latency is measured; `{key}` says where it is");
+    let help = coordinates.map(far).or_else(|| Some(near.trim_end().to_owned()).filter(|near| !near.is_empty()));
     report.warn(path, format!("`{region}` is no Azure region that we know"), help);
 }
 

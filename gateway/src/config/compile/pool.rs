@@ -2,17 +2,18 @@
 
 use super::{backend, name, ordered, positive, probe, size, unique, zero_or_more};
 use crate::config::file::{self, Period, Switch};
-use crate::config::regions::Point;
 use crate::config::report::Report;
 use crate::config::snapshot::{Gate, Pool, Timeouts};
 use crate::domain::PoolName;
 use crate::openai::affinity::Affinity;
+use crate::policy::distance::{Nearest, Spot};
+use crate::policy::residency::Outside;
 use crate::policy::{eject::Ejection, failover::Failover, select::Selection};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Compiles the pool with this index; `None` only after a problem.
-pub(super) fn compile(typed: &file::Pool, index: usize, home: Option<Point>, report: &mut Report<'_>) -> Option<Pool> {
+pub(super) fn compile(typed: &file::Pool, index: usize, home: Option<Spot>, report: &mut Report<'_>) -> Option<Pool> {
     let path = format!("pools[{index}]");
     let pool = name(PoolName::new(&typed.name), &format!("{path}.name"), report);
     let probe = match &typed.probe {
@@ -46,6 +47,11 @@ pub(super) fn compile(typed: &file::Pool, index: usize, home: Option<Point>, rep
         },
         timeouts,
         gate,
+        nearest: match typed.selection.nearest {
+            file::Nearest::Home => Nearest::Home,
+            file::Nearest::Client => Nearest::Client,
+        },
+        outside: Outside::default(),
         backends: backends.into_iter().collect::<Option<_>>()?,
     })
 }

@@ -108,7 +108,12 @@ pub(super) fn limits(typed: &file::Limits, report: &mut Report<'_>) -> Limits {
 
 /// Headers that we add.
 pub(super) const fn headers(typed: &file::Headers) -> Headers {
-    Headers { served_by: typed.served_by, attempts: typed.attempts, request_id_accepted: typed.request_id_accepted }
+    Headers {
+        served_by: typed.served_by,
+        region: typed.region,
+        attempts: typed.attempts,
+        request_id_accepted: typed.request_id_accepted,
+    }
 }
 
 /// Where the access log goes.

@@ -21,7 +21,7 @@ const BLOCK_STATUSES: [u16; 5] = [200, 403, 405, 406, 429];
 /// Longest body of a block, in bytes.
 const BLOCK_BODY_LENGTH_MAX: usize = 2048;
 /// Largest database, in bytes.
-const DATABASE_SIZE_MAX: u64 = 512 * 1024 * 1024;
+pub(super) const DATABASE_SIZE_MAX: u64 = 512 * 1024 * 1024;
 /// Name that switches a route's policy off.
 const OFF: &str = "off";
 

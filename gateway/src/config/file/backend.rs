@@ -1,6 +1,7 @@
 //! The parts of the file about backends.
 
 use super::quota::Quota;
+use super::residency::Kind;
 use super::tls::Pair;
 use super::values::{HeaderText, Secret};
 use crate::config::defaults;
@@ -17,6 +18,10 @@ pub(in crate::config) struct Backend {
     pub(in crate::config) name: String,
     /// Azure region it is in, such as `francecentral`.
     pub(in crate::config) region: String,
+    /// How its deployment processes data, for `residency`; default: not stated, which counts as outside every zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Kind")]
+    pub(in crate::config) kind: Option<Kind>,
     /// Operator's switch: `false` gives it no requests; default `true`.
     #[serde(default = "enabled")]
     pub(in crate::config) enabled: bool,

@@ -29,6 +29,10 @@ pub(in crate::config) struct Consumer {
     /// What it may use; default: everything that its plan allows.
     #[serde(default)]
     pub(in crate::config) allow: Allow,
+    /// Name of the zone that binds its requests; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) residency: Option<String>,
     /// Names of usage limits, beside its plan's.
     #[serde(default)]
     #[schemars(length(max = 16))]

@@ -1,6 +1,7 @@
 //! The part of the file about issuers of tokens: what is asked of a token, where the keys are, whose it is.
 
 use super::Period;
+use super::residency::ResidencyClaim;
 use crate::config::defaults;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -47,6 +48,10 @@ pub(in crate::config) struct Issuer {
     pub(in crate::config) leeway: Period,
     /// Whose tokens they are.
     pub(in crate::config) consumer: TokenConsumer,
+    /// Claim that says where the requests of its tokens may be processed; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ResidencyClaim")]
+    pub(in crate::config) residency: Option<ResidencyClaim>,
     /// Claims that are kept for usage limits, at most 16; default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

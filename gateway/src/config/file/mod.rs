@@ -17,6 +17,7 @@ mod pool;
 mod process;
 mod protection;
 mod quota;
+mod residency;
 mod route;
 mod rules;
 mod shared_limits;
@@ -37,12 +38,13 @@ pub(super) use hops::TrustedHops;
 pub(super) use http2::Http2;
 pub(super) use issuers::{Issuer, Jwks, Requirement, TokenConsumer};
 pub(super) use overload::{BatchHeader, Memory, Overload};
-pub(super) use pool::{Affinity, Ejection, Failover, HttpProbe, Method, Pool, Probe, Selection, Timeouts};
+pub(super) use pool::{Affinity, Ejection, Failover, HttpProbe, Method, Nearest, Pool, Probe, Selection, Timeouts};
 pub(super) use process::{AccessLog, Admin, Dns, Headers, Limits, Listener, Process};
 pub(super) use protection::{
     BodyShape, Builtin, Exclusion, ExclusionOperator, ExclusionVariable, RuleMode, UnknownKeys,
 };
 pub(super) use quota::Quota;
+pub(super) use residency::{DataZone, DataZones, Kind, Residency, ResidencyClaim, ResidencyMode, Unlisted, Zone};
 pub(super) use route::{Match, Route};
 pub(super) use rules::{
     Action, Condition, HeaderField, Operator, Protocol, Redirect, Rewrite, Rule, Transform, Variable,
@@ -121,6 +123,10 @@ pub(super) struct File {
     #[serde(default)]
     #[schemars(length(max = 100))]
     pub(super) rules: Vec<Rule>,
+    /// Where the data of whose requests may be processed; default: anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Residency")]
+    pub(super) residency: Option<Residency>,
     /// Web application firewall; default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Waf")]

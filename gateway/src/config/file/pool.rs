@@ -1,6 +1,7 @@
 //! The parts of the file about pools.
 
 use super::backend::Backend;
+use super::residency::ResidencyMode;
 use super::streams::Streams;
 use super::values::{HeaderText, Period, Share, Switch};
 use crate::config::defaults;
@@ -32,6 +33,10 @@ pub(in crate::config) struct Pool {
     /// Connection-level limits of an attempt.
     #[serde(default)]
     pub(in crate::config) timeouts: Timeouts,
+    /// Whether it may hold backends outside the zones of requests that can reach it; default: `residency.mode`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ResidencyMode")]
+    pub(in crate::config) residency: Option<ResidencyMode>,
     /// How streams are relayed.
     #[serde(default)]
     pub(in crate::config) streams: Streams,
@@ -52,6 +57,8 @@ pub(in crate::config) struct Selection {
     pub(in crate::config) slow_start: Period,
     /// Share of the pool below which failure ejections and probe results are ignored; default `0%`: only when none is left.
     pub(in crate::config) panic_threshold: Share,
+    /// From where distance counts while latency is not measured; default `home`. `client` needs a database of `residency` or `waf.geo`.
+    pub(in crate::config) nearest: Nearest,
     /// Use a pool whose backends are all probe-unhealthy all the same; default `true`.
     pub(in crate::config) fail_open: bool,
     /// What keeps requests on one of several equal backends, for its prompt cache; default `key`.
@@ -78,10 +85,22 @@ impl Default for Selection {
             explore: Share(defaults::EXPLORE_PERCENT),
             slow_start: Period(defaults::SLOW_START),
             panic_threshold: Share(defaults::PANIC_THRESHOLD_PERCENT),
+            nearest: Nearest::Home,
             fail_open: defaults::FAIL_OPEN,
             affinity: Affinity::default(),
         }
     }
+}
+
+/// From where distance counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub(in crate::config) enum Nearest {
+    /// From the gateway's `home_region`.
+    #[default]
+    Home,
+    /// From where the client's address is registered.
+    Client,
 }
 
 /// When and how often another backend is tried.

@@ -38,6 +38,10 @@ pub(in crate::config) struct Listener {
     /// Answer every request with a redirect to HTTPS on the same host, in plain text only; default `false`.
     #[serde(default)]
     pub(in crate::config) redirect_to_https: bool,
+    /// Name of the zone that binds its requests; default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) residency: Option<String>,
     /// Load balancers that tell the client's address by the PROXY protocol, version 1 or 2; default: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ProxyProtocol")]
@@ -154,6 +158,8 @@ impl Default for Limits {
 pub(in crate::config) struct Headers {
     /// `X-Served-By: region/backend` on answers; default `true`.
     pub(in crate::config) served_by: bool,
+    /// `X-Tidegate-Region` on answers, the place where the data was processed; default `true`.
+    pub(in crate::config) region: bool,
     /// `X-Tidegate-Attempts` on answers, the trail of attempts and why they failed; default `false`.
     pub(in crate::config) attempts: bool,
     /// Take a client's well-formed `x-request-id` over instead of always making one; default `true`.
@@ -166,6 +172,7 @@ impl Default for Headers {
     fn default() -> Self {
         Self {
             served_by: defaults::SERVED_BY,
+            region: defaults::PROCESSING_REGION,
             attempts: defaults::ATTEMPTS,
             request_id_accepted: defaults::REQUEST_ID_ACCEPTED,
             trace_created: defaults::TRACE_CREATED,

@@ -39,6 +39,8 @@ pub struct Consumer {
     pub name: ConsumerName,
     /// Its plan, by index into [`Access::plans`].
     pub plan: Option<usize>,
+    /// The zone that binds its requests, by index.
+    pub residency: Option<usize>,
     /// Its own usage limits and its plan's, by index.
     pub limits: Vec<usize>,
     /// Who goes first; where neither consumer nor plan says so, the request may.

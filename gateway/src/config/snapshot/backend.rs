@@ -1,6 +1,6 @@
 //! A backend, ready to run.
 
-use super::{BackendQuota, BackendTls};
+use super::{BackendQuota, BackendTls, Site};
 use crate::domain::{BackendId, DeploymentName, Region};
 use http::{HeaderName, HeaderValue};
 
@@ -11,6 +11,8 @@ pub struct Backend {
     pub id: BackendId,
     /// Azure region.
     pub region: Region,
+    /// Where it is on the globe, and where it processes data.
+    pub site: Site,
     /// Operator's switch.
     pub enabled: bool,
     /// Lower first; equal priorities form a tier.

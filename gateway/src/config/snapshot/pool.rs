@@ -3,6 +3,8 @@
 use super::Backend;
 use crate::domain::PoolName;
 use crate::openai::affinity::Affinity;
+use crate::policy::distance::Nearest;
+use crate::policy::residency::Outside;
 use crate::policy::{eject, failover, health, select};
 use http::{HeaderName, HeaderValue};
 use std::time::Duration;
@@ -28,6 +30,10 @@ pub struct Pool {
     pub timeouts: Timeouts,
     /// What a stream must show before it is relayed; none where it is relayed as it comes.
     pub gate: Option<Gate>,
+    /// From where distance counts.
+    pub nearest: Nearest,
+    /// Which of its backends are outside of each zone.
+    pub outside: Outside,
     /// Its backends, 1 to 64, in the order of the file.
     pub backends: Vec<Backend>,
 }

@@ -1,10 +1,13 @@
 //! The web application firewall of one configuration: its policies, and where addresses are registered. It looks things up
 //! in memory and never opens a file.
 
+use crate::config::countries;
+use crate::policy::distance::{Point, Spot};
 use crate::policy::screen::ruleset::Policy;
 use crate::policy::screen::view::{Country, Place};
 use maxminddb::Reader;
 use maxminddb::geoip2;
+use serde::Deserialize;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,6 +29,37 @@ pub struct Databases {
     systems: Option<Reader<Vec<u8>>>,
 }
 
+/// Where an address is, as far as a database knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Located {
+    /// Its country.
+    pub country: Country,
+    /// On the globe: as the database says, else about the middle of its country.
+    pub spot: Option<Spot>,
+}
+
+/// What is read of a database's record, and nothing else.
+#[derive(Deserialize)]
+struct Record<'a> {
+    #[serde(borrow, default)]
+    country: Code<'a>,
+    #[serde(borrow, default)]
+    registered_country: Code<'a>,
+    #[serde(default)]
+    location: Degrees,
+}
+
+#[derive(Default, Deserialize)]
+struct Code<'a> {
+    iso_code: Option<&'a str>,
+}
+
+#[derive(Default, Deserialize)]
+struct Degrees {
+    latitude: Option<f64>,
+    longitude: Option<f64>,
+}
+
 /// Why bytes are no database that we can use.
 #[derive(Debug, thiserror::Error)]
 pub enum DatabaseError {
@@ -35,6 +69,14 @@ pub enum DatabaseError {
     /// Another kind of database.
     #[error("is a database of the kind `{0}`")]
     Kind(String),
+}
+
+impl Located {
+    /// About the middle of a country.
+    #[must_use]
+    pub fn in_country(country: Country) -> Self {
+        Self { country, spot: countries::middle(country).map(Point::spot) }
+    }
 }
 
 impl Waf {
@@ -64,6 +106,21 @@ impl Databases {
     pub fn place(&self, address: IpAddr) -> Place {
         let address = address.to_canonical();
         Place { country: self.country(address).unwrap_or_default(), asn: self.system(address) }
+    }
+
+    /// Where `address` is; what is not known is `ZZ` and nothing.
+    #[must_use]
+    pub fn locate(&self, address: IpAddr) -> Located {
+        self.record(address.to_canonical()).unwrap_or_default()
+    }
+
+    fn record(&self, address: IpAddr) -> Option<Located> {
+        let record = self.countries.as_ref()?.lookup(address).ok()?.decode::<Record<'_>>().ok()??;
+        let code = record.country.iso_code.or(record.registered_country.iso_code);
+        let country = code.and_then(Country::new).unwrap_or_default();
+        let told = record.location.latitude.zip(record.location.longitude);
+        let told = told.map(|(latitude, longitude)| Point { latitude, longitude });
+        Some(Located { country, spot: told.or_else(|| countries::middle(country)).map(Point::spot) })
     }
 
     fn country(&self, address: IpAddr) -> Option<Country> {

@@ -16,6 +16,9 @@ fn every_denial_has_its_row() {
         (Denial::BadPath { what: "x" }, 400, "bad_path", false),
         (Denial::Unauthenticated { why: Unproven::Missing, consumer: None }, 401, "invalid_api_key", false),
         (Denial::NotAllowed { what: "x" }, 403, "not_allowed", false),
+        (Denial::ResidencyUnknown, 403, "residency_unknown", false),
+        (Denial::ResidencyConflict, 403, "residency_conflict", false),
+        (Denial::ResidencyUnserved, 403, "residency_unserved", false),
         (Denial::RouteNotFound, 404, "route_not_found", false),
         (Denial::DeploymentNotFound { deployment: "d".to_owned() }, 404, "deployment_not_found", false),
         (Denial::BodyTooLarge { limit: 9 }, 413, "body_too_large", false),
@@ -78,6 +81,7 @@ fn every_fault_has_its_row() {
         (Fault::NoBackend { retry_after: seconds(60) }, 503, "no_backend_available", Some(false)),
         (Fault::Unreachable { retry_after: seconds(2) }, 502, "backend_unreachable", Some(true)),
         (Fault::BackendMisconfigured, 502, "backend_misconfigured", Some(false)),
+        (Fault::ResidencyViolated, 503, "residency_violated", Some(false)),
         (Fault::DeadlinePassed, 504, "deadline_passed", Some(false)),
         (Fault::Internal, 500, "internal_error", None),
     ] {

@@ -2,6 +2,7 @@
 //! come from and whether they are fresh enough is the caller's business.
 
 use super::{Algorithms, Flaw, KeySet, Token};
+use crate::domain::Zones;
 use std::collections::BTreeMap;
 
 /// Most values of a claim that is a list, such as `groups`.
@@ -28,6 +29,8 @@ pub struct Issuer {
     pub leeway: u32,
     /// Who it is.
     pub consumer: Mapping,
+    /// What says where its requests may be processed.
+    pub residency: Option<ResidencyClaim>,
     /// Claims that are kept for limits, sorted.
     pub kept: Vec<Box<str>>,
 }
@@ -68,6 +71,17 @@ pub enum Mapping {
     },
 }
 
+/// From a token to the zones that bind its requests, by the values of a claim.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResidencyClaim {
+    /// The claim.
+    pub claim: Box<str>,
+    /// Its values.
+    pub map: BTreeMap<Box<str>, usize>,
+    /// Whether a token without it is refused.
+    pub required: bool,
+}
+
 /// A claim's name and its text.
 pub type Claim = (Box<str>, Box<str>);
 
@@ -76,6 +90,8 @@ pub type Claim = (Box<str>, Box<str>);
 pub struct Admitted {
     /// Index of the consumer.
     pub consumer: usize,
+    /// The zones that bind its requests.
+    pub zones: Zones,
     /// The kept claims that it has, sorted by name.
     pub claims: Vec<Claim>,
     /// When its time is over, leeway included, in Unix seconds.
@@ -112,7 +128,9 @@ impl Issuer {
         for requirement in &self.requirements {
             requirement.hold(token)?;
         }
-        Ok(Admitted { consumer: self.consumer_of(token)?, claims: self.kept(token)?, expires })
+        let consumer = self.consumer_of(token)?;
+        let zones = self.residency.as_ref().map_or(Ok(Zones::NONE), |claim| claim.zones(token))?;
+        Ok(Admitted { consumer, zones, claims: self.kept(token)?, expires })
     }
 
     /// When the token's time is over; it is not yet, and has begun.
@@ -158,6 +176,19 @@ impl Issuer {
             kept.push((name.clone(), value.into()));
         }
         Ok(kept)
+    }
+}
+
+impl ResidencyClaim {
+    /// The zones of a token: those of all its values, each of which must be known.
+    fn zones(&self, token: &Token) -> Result<Zones, Flaw> {
+        let values = token.claims.list(&self.claim)?;
+        if values.len() > VALUES_MAX || (values.is_empty() && self.required) {
+            return Err(Flaw::Residency);
+        }
+        values.iter().try_fold(Zones::NONE, |zones, value| {
+            self.map.get(&**value).map(|zone| zones.and(Zones::one(*zone))).ok_or(Flaw::Residency)
+        })
     }
 }
 

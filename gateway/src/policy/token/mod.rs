@@ -13,8 +13,9 @@
 //! | 8 | `tid` is one of the tenants, where they are listed | `tenant` |
 //! | 9 | required claims | `scope` |
 //! | 10 | a consumer for it | `consumer` |
+//! | 11 | a zone for every value of the claim of residency, where one is looked at | `residency` |
 //!
-//! What is told to the client is one and the same for all of them but the last two ([`Flaw::is_genuine`]); the label goes to log and metric.
+//! What is told to the client is one and the same for all of them but the last three ([`Flaw::is_genuine`]); the label goes to log and metric.
 
 mod algorithm;
 #[cfg(test)]
@@ -28,5 +29,5 @@ mod tests;
 pub use crate::domain::TokenFlaw as Flaw;
 pub use algorithm::{Algorithm, Algorithms};
 pub use form::{TOKEN_LENGTH_MAX, Token, looks_like};
-pub use issuer::{Admitted, Claim, Issuer, IssuerPattern, Mapping, PLACEHOLDER, Requirement};
+pub use issuer::{Admitted, Claim, Issuer, IssuerPattern, Mapping, PLACEHOLDER, Requirement, ResidencyClaim};
 pub use keys::{KEYS_MAX, Key, KeySet, KeySetError, SET_SIZE_MAX};

@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests may panic")]
 
 use super::*;
+use crate::domain::Zones;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use proptest::prelude::*;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 /// When the tokens of these tests are in force.
 const NOW: u64 = 1_800_000_100;
@@ -56,6 +58,7 @@ fn issuer() -> Issuer {
         algorithms: Algorithms::ALL,
         requirements: vec![Requirement { claim: "scp".into(), values: vec!["chat.read".into()], all: false }],
         leeway: 60,
+        residency: None,
         consumer: Mapping::ByClaim { claim: "azp".into(), map: [("app-1".into(), 3)].into(), other: None },
         kept: vec!["azp".into(), "none".into(), "tid".into()],
     }
@@ -352,4 +355,33 @@ proptest! {
         let _ = judge(&signed(&header, &claims));
         let _ = KeySet::read(text.as_bytes());
     }
+}
+
+#[test]
+fn a_token_is_bound_by_every_value_of_its_claim_of_residency() {
+    let map: BTreeMap<Box<str>, usize> = [("EUR".into(), 0), ("CHE".into(), 2)].into();
+    let judge = |value: Option<Value>, required| {
+        let issuer =
+            Issuer { residency: Some(ResidencyClaim { claim: "pdl".into(), map: map.clone(), required }), ..issuer() };
+        let mut claims = claims();
+        if let Some(value) = value {
+            claims["pdl"] = value;
+        }
+        let token = Token::read(&signed(&header().to_string(), &claims.to_string())).unwrap();
+        issuer.admit(&token, &keys(), NOW).map(|admitted| admitted.zones)
+    };
+    let both = Zones::one(0).and(Zones::one(2));
+    for (value, verdict) in [
+        (json!("EUR"), Ok(Zones::one(0))),
+        (json!(["EUR", "CHE"]), Ok(both)),
+        (json!("NAM"), Err(Flaw::Residency)),
+        (json!(["EUR", "NAM"]), Err(Flaw::Residency)),
+        (json!(""), Err(Flaw::Residency)),
+        (json!([]), Err(Flaw::Residency)),
+        (json!(7), Err(Flaw::Claims)),
+    ] {
+        assert_eq!(judge(Some(value.clone()), true), verdict, "{value}");
+    }
+    assert_eq!(judge(None, true), Err(Flaw::Residency), "a token that does not say it is refused");
+    assert_eq!(judge(None, false), Ok(Zones::NONE), "where that is allowed it says nothing");
 }

@@ -13,7 +13,7 @@ use super::context::Envelope;
 use super::live::Live;
 use super::route::Routed;
 use crate::config::snapshot::{Access, KeyText, Refused};
-use crate::domain::{Caller, Denial, Moment, Proof, TokenFlaw, Unproven};
+use crate::domain::{Caller, Denial, Moment, Proof, TokenFlaw, Unproven, Zones};
 use crate::openai::operation::Operation;
 use crate::policy::overload::Class;
 use crate::policy::scope::{Beyond, Scope};
@@ -120,6 +120,7 @@ fn identify(request: &RequestHeader, access: &Access, asked: Asked<'_>) -> Resul
     let mut meet = |caller: Caller| match &mut known {
         Some(first) if first.consumer != caller.consumer => Err(Unproven::Conflict),
         Some(first) => {
+            first.zones = first.zones.and(caller.zones);
             first.claims = first.claims.take().or(caller.claims);
             Ok(())
         }
@@ -136,13 +137,16 @@ fn identify(request: &RequestHeader, access: &Access, asked: Asked<'_>) -> Resul
         meet(by_text(shown, access, asked)?).map_err(Doubt::from)
     })?;
     if let Some(told) = asked.envelope.certificate.as_ref().and_then(|shown| access.by_certificate(shown)) {
-        meet(Caller { consumer: told?, proof: Proof::Certificate, claims: None })?;
+        meet(Caller { consumer: told?, proof: Proof::Certificate, zones: Zones::NONE, claims: None })?;
     }
     match (known, access.anonymous) {
         (Some(caller), _) => Ok(caller),
-        (None, Some(consumer)) => {
-            Ok(Caller { consumer: access.enabled(consumer)?, proof: Proof::Anonymous, claims: None })
-        }
+        (None, Some(consumer)) => Ok(Caller {
+            consumer: access.enabled(consumer)?,
+            proof: Proof::Anonymous,
+            zones: Zones::NONE,
+            claims: None,
+        }),
         (None, None) => Err(Unproven::Missing.into()),
     }
 }
@@ -161,7 +165,7 @@ fn by_text(shown: Presented<'_>, access: &Access, asked: Asked<'_>) -> Result<Ca
             return Err(Doubt { wait: Some(wait), ..Unproven::Throttled.into() });
         }
     }
-    Ok(Caller { consumer: access.by_key(key, asked.second)?, proof: Proof::Key, claims: None })
+    Ok(Caller { consumer: access.by_key(key, asked.second)?, proof: Proof::Key, zones: Zones::NONE, claims: None })
 }
 
 /// What the client is told. A wrong credential counts for its address, none at all does not: nobody guesses with nothing.

@@ -149,7 +149,7 @@ fn guesses_from_one_address_are_looked_at_no_more() {
 #[test]
 fn scopes_hold_for_address_and_purpose() {
     let live = live("");
-    let caller = |consumer| Caller { consumer, proof: Proof::Key, claims: None };
+    let caller = |consumer| Caller { consumer, proof: Proof::Key, zones: Zones::NONE, claims: None };
     let from = |address: &str| Envelope { client: Some(address.parse().unwrap()), ..envelope(None) };
     assert_eq!(from_here(Some(&caller(1)), &from("10.1.1.1:1"), &live), Ok(()));
     let outside = from_here(Some(&caller(1)), &from("11.1.1.1:1"), &live);

@@ -51,6 +51,7 @@ pub(super) const fn not_enough(flaw: TokenFlaw) -> Option<Denial> {
             Some(Denial::NotAllowed { what: "do that without a scope, role or claim that is required" })
         }
         TokenFlaw::Consumer => Some(Denial::NotAllowed { what: "call: no consumer is configured for it" }),
+        TokenFlaw::Residency => Some(Denial::ResidencyUnknown),
         _ => None,
     }
 }

@@ -4,12 +4,14 @@
 use super::*;
 use crate::config::snapshot::{
     AccessLog, Auth, Backend, BackendQuota, BackendTls, BaseUrl, Connections, Dns, Headers, Http2, Limits, Overload,
-    Pool, Probe, ProbeKind, Process, Snapshot, Timeouts, TokenUsage,
+    Pool, Probe, ProbeKind, Process, Site, Snapshot, Timeouts, TokenUsage,
 };
 use crate::domain::{BackendId, BackendName, Outcome, Region};
+use crate::policy::distance::Nearest;
 use crate::policy::eject::Ejection;
 use crate::policy::failover::Failover;
 use crate::policy::health::Thresholds;
+use crate::policy::residency::Outside;
 use crate::state::{Fleet, Registry};
 use http::HeaderValue;
 use std::time::Duration;
@@ -46,6 +48,7 @@ fn backend(name: &str, priority: u32) -> Backend {
         auth: Auth::None,
         headers: Vec::new(),
         distance_km: None,
+        site: Site::default(),
         http2: false,
         served_by: HeaderValue::from_static("x"),
     }
@@ -101,6 +104,8 @@ fn pool(backends: Vec<Backend>) -> Pool {
             websocket_idle: SECOND,
             keepalive: SECOND,
         },
+        nearest: Nearest::Home,
+        outside: Outside::default(),
         backends,
     }
 }
@@ -153,13 +158,15 @@ fn snapshot(pool: Pool) -> Arc<Snapshot> {
             batch_routes: Vec::new(),
         },
         framing: crate::policy::framing::Strictness::Strictest,
-        headers: Headers { served_by: true, attempts: true, request_id_accepted: true },
+        headers: Headers { served_by: true, region: true, attempts: true, request_id_accepted: true },
         hops: crate::policy::hops::Hops::default(),
         access_log: AccessLog::Off,
         dns: Dns { refresh: SECOND, timeout: SECOND },
         cors: None,
         rules: crate::policy::rules::Rules::default(),
         waf: None,
+        residency: None,
+        locator: None,
         access: None,
         shared_limits: None,
         usage_limits: snapshot::UsageLimits::default(),

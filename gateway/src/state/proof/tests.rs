@@ -133,7 +133,8 @@ fn the_memory_of_tokens_is_bounded() {
     let (tokens, most) = (Tokens::default(), SHARDS * TOKENS_MAX);
     for index in 0..2 * u64::try_from(most).unwrap() {
         let name: Name = Sha256::digest(index.to_le_bytes()).into();
-        let admitted = Admitted { consumer: 0, claims: Vec::new(), expires: UNIX + 1000 };
+        let admitted =
+            Admitted { consumer: 0, zones: crate::domain::Zones::NONE, claims: Vec::new(), expires: UNIX + 1000 };
         tokens.keep(name, (0, (1, 1)), admitted, UNIX + index / 1000);
     }
     assert!(tokens.len() <= most && tokens.len() > most / 2, "{}", tokens.len());

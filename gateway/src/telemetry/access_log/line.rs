@@ -91,6 +91,14 @@ fn client(out: &mut Vec<u8>, record: &Record<'_>) {
         key!(out, "unproven");
         text(out, unproven);
     }
+    if let Some(country) = &record.country {
+        key!(out, "country");
+        text(out, country);
+    }
+    if !record.residency.is_empty() {
+        key!(out, "residency");
+        names(out, &record.residency);
+    }
     if let Some(peer) = record.peer {
         key!(out, "peer");
         address(out, peer);
@@ -141,6 +149,10 @@ fn answer(out: &mut Vec<u8>, record: &Record<'_>) {
     }
     key!(out, "served_by");
     optional(out, record.served_by.as_deref(), text);
+    if let Some(place) = &record.processing {
+        key!(out, "processing");
+        text(out, place);
+    }
     key!(out, "attempts");
     attempts(out, &record.attempts);
     if !record.waf.is_empty() {

@@ -44,6 +44,9 @@ fn record() -> Record<'static> {
         ending: "served",
         code: None,
         limit: None,
+        country: Some("SE".into()),
+        residency: vec!["eu", "sweden"],
+        processing: Some("eu".into()),
         served_by: Some("francecentral/france".into()),
         attempts: vec![attempt("sweden", "rate_limited", 429, 12_345), attempt("france", "served", 200, 300_000)],
         waf: Vec::new(),
@@ -93,6 +96,8 @@ fn a_line_says_everything_about_its_request() {
     assert_eq!(line["attempts"][0]["ms"], 12.345);
     assert_eq!(line["attempts"][1]["region"], "francecentral");
     assert_eq!(line["served_by"], "francecentral/france");
+    assert_eq!((&line["country"], &line["processing"]), (&"SE".into(), &"eu".into()));
+    assert_eq!(line["residency"], serde_json::json!(["eu", "sweden"]));
     assert_eq!(line["attempts"][1]["ms"], 300.0);
     assert_eq!(line["total_ms"], 2000.0);
     assert!(line.get("code").is_none());

@@ -5,7 +5,7 @@ use crate::domain::make_key;
 
 fn consumer(name: &str, enabled: bool) -> Consumer {
     let name = ConsumerName::new(name).unwrap();
-    Consumer { name, plan: None, limits: Vec::new(), class: None, enabled, scopes: Vec::new() }
+    Consumer { name, plan: None, residency: None, limits: Vec::new(), class: None, enabled, scopes: Vec::new() }
 }
 
 fn key_of(seed: u8) -> String {
