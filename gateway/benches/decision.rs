@@ -1,6 +1,7 @@
 //! The decisions of one request: route, select, failover.
 //!
-//! Budget: all three together below 5 µs, a pick among three backends below 1 µs.
+//! Budget: all three together below 5 µs, a pick among three backends below 1 µs; headroom, affinity and residency add at
+//! most 2 µs.
 
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a bench may panic")]
@@ -14,6 +15,7 @@ use tidegate::config::load_text;
 use tidegate::domain::{Budgets, Cost, Moment, Outcome, Told};
 use tidegate::policy::affinity;
 use tidegate::policy::failover::{Situation, next};
+use tidegate::policy::residency::Said;
 use tidegate::policy::route::{Match, find};
 use tidegate::state::{Fleet, Pick, Registry, Tried, Wanted};
 
@@ -100,7 +102,7 @@ fn decision(c: &mut Criterion) {
     });
 }
 
-/// What headroom and affinity add to a pick: below 2 µs together.
+/// What headroom and affinity add to a pick; together with residency below 2 µs.
 fn steered(c: &mut Criterion) {
     let now = Moment::from_micros(200_000);
     let known = fleet(3);
@@ -136,5 +138,65 @@ fn steered(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decision, steered);
+/// Three backends in zones, of which one is outside of `eu`; not measured.
+fn resident_fleet() -> Arc<Fleet> {
+    let text = "version: 1
+listeners: [ { name: public, address: \"127.0.0.1:0\" } ]
+residency:
+  mode: filter
+  database: GeoLite2-City-Test.mmdb
+  other_countries: unbound
+  zones:
+    - { name: any, data_zones: [ eu, us ], countries: [ SE ] }
+    - { name: eu, data_zones: [ eu ] }
+consumers: [ { name: acme, residency: eu } ]
+pools:
+  - name: chat
+    selection: { nearest: client }
+    backends:
+      - { name: a, region: swedencentral, url: \"http://192.0.2.1\", kind: regional, auth: none }
+      - { name: b, region: francecentral, url: \"http://192.0.2.2\", kind: data_zone_eu, auth: none }
+      - { name: c, region: eastus, url: \"http://192.0.2.3\", kind: regional, auth: none }
+";
+    let databases = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/conf/databases");
+    let (snapshot, _) = load_text("bench", text, Path::new(databases), &|_| None).unwrap();
+    Registry::default().bind(Arc::new(snapshot))
+}
+
+/// What residency adds to a decision: bind and bar once, assert before each attempt. The client is looked up only where its
+/// country or its nearness is asked for.
+fn residency(c: &mut Criterion) {
+    let fleet = resident_fleet();
+    let snapshot = &fleet.snapshot;
+    let rules = &snapshot.residency.as_ref().unwrap().rules;
+    let client = "89.160.20.112".parse().unwrap();
+    let located = snapshot.locate(Some(client));
+    let said = Said { consumer: Some(1), listener: Some(0), country: located.country, ..Said::default() };
+    let backend = &snapshot.pools[0].backends[1];
+    c.bench_function("residency_bind_bar_assert", |b| {
+        b.iter(|| {
+            let zones = rules.bind(black_box(said)).unwrap();
+            let barred = snapshot.pools[0].outside.of(zones);
+            assert!(rules.holds(zones, &backend.region, black_box(backend.site.kind)));
+            barred
+        });
+    });
+    c.bench_function("locate_client", |b| b.iter(|| snapshot.locate(black_box(Some(client)))));
+
+    let now = Moment::from_micros(200_000);
+    let zones = rules.bind(said).unwrap();
+    let barred = Tried::of(snapshot.pools[0].outside.of(zones));
+    for (name, client) in [("pick_of_3_barred", None), ("pick_of_3_barred_near_client", located.spot)] {
+        let wanted = Wanted { barred, client, ..Wanted::default() };
+        let mut draw = 0_u64;
+        c.bench_function(name, |b| {
+            b.iter(|| {
+                draw = draw.wrapping_add(0x9E37_79B9_7F4A_7C15);
+                fleet.pools[0].pick_for(black_box(&wanted), now, draw)
+            });
+        });
+    }
+}
+
+criterion_group!(benches, decision, steered, residency);
 criterion_main!(benches);

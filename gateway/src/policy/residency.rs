@@ -144,9 +144,8 @@ impl Zone {
     }
 
     fn has(&self, region: &Region) -> bool {
-        let wanted = region.as_str();
-        let order = |known: &Box<str>| known.bytes().cmp(wanted.bytes().map(|byte| byte.to_ascii_lowercase()));
-        self.regions.binary_search_by(order).is_ok()
+        let wanted = || region.as_str().bytes().map(|byte| byte.to_ascii_lowercase());
+        self.regions.binary_search_by(|known| known.bytes().cmp(wanted())).is_ok()
     }
 }
 

@@ -7,11 +7,9 @@ use crate::config::snapshot::{
     Pool, Probe, ProbeKind, Process, Site, Snapshot, Timeouts, TokenUsage,
 };
 use crate::domain::{BackendId, BackendName, Outcome, Region};
-use crate::policy::distance::Nearest;
 use crate::policy::eject::Ejection;
 use crate::policy::failover::Failover;
 use crate::policy::health::Thresholds;
-use crate::policy::residency::Outside;
 use crate::state::{Fleet, Registry};
 use http::HeaderValue;
 use std::time::Duration;
@@ -104,8 +102,8 @@ fn pool(backends: Vec<Backend>) -> Pool {
             websocket_idle: SECOND,
             keepalive: SECOND,
         },
-        nearest: Nearest::Home,
-        outside: Outside::default(),
+        nearest: Default::default(),
+        outside: Default::default(),
         backends,
     }
 }
