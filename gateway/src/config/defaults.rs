@@ -179,6 +179,12 @@ pub(super) const GATE_EVENTS: u32 = 16;
 pub(super) const GATE_BYTES: u64 = 128 * 1024;
 /// Errors of capacity come within seconds; a model that thinks for longer has been given its capacity.
 pub(super) const GATE_TIME: Duration = Duration::from_secs(5);
+/// Longer than any region takes that is not stuck, for models that do not think first.
+pub(super) const FIRST_TOKEN_BASE: Duration = Duration::from_secs(30);
+/// Two thousand tokens of a prompt are read in a second by the slowest.
+pub(super) const FIRST_TOKEN_PER_1000: Duration = Duration::from_millis(500);
+/// A pause for thought is no crawl.
+pub(super) const STREAM_RATE_WINDOW: Duration = Duration::from_secs(30);
 /// A dead pool sees at most 1.2 times the client's requests (in percent: 20 more).
 pub(super) const BUDGET_PERCENT: f64 = 20.0;
 /// Failovers per second that a quiet pool may always make.

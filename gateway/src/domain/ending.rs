@@ -25,6 +25,8 @@ pub enum Ending {
     BrokenLate,
     /// A relayed stream ended with the backend's own error event.
     StreamFailed,
+    /// A relayed stream fell silent or crawled, and was ended honestly.
+    StreamStalled,
     /// The client left before the end.
     ClientGone,
     /// We failed.
@@ -33,7 +35,7 @@ pub enum Ending {
 
 impl Ending {
     /// Every ending, for tables and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Served,
         Self::ClientError,
         Self::RateLimited,
@@ -45,6 +47,7 @@ impl Ending {
         Self::TimedOut,
         Self::BrokenLate,
         Self::StreamFailed,
+        Self::StreamStalled,
         Self::ClientGone,
         Self::Faulted,
     ];
@@ -64,6 +67,7 @@ impl Ending {
             Self::TimedOut => "timed_out",
             Self::BrokenLate => "broken_late",
             Self::StreamFailed => "stream_failed",
+            Self::StreamStalled => "stream_stalled",
             Self::ClientGone => "client_gone",
             Self::Faulted => "faulted",
         }

@@ -31,11 +31,13 @@ pub enum Outcome {
     StreamFailed,
     /// A 200 stream ended or broke off before anything of it was relayed.
     StreamBroken,
+    /// A 200 stream was late with its first delta, fell silent behind it, or crawled.
+    StreamStalled,
 }
 
 impl Outcome {
     /// Every outcome, for tables and tests.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Served,
         Self::ClientError,
         Self::RateLimited,
@@ -50,6 +52,7 @@ impl Outcome {
         Self::StreamThrottled,
         Self::StreamFailed,
         Self::StreamBroken,
+        Self::StreamStalled,
     ];
 
     /// Label in metrics, access log and the attempts trail: a closed set.
@@ -70,6 +73,7 @@ impl Outcome {
             Self::StreamThrottled => "stream_throttled",
             Self::StreamFailed => "stream_failed",
             Self::StreamBroken => "stream_broken",
+            Self::StreamStalled => "stream_stalled",
         }
     }
 
@@ -85,6 +89,7 @@ impl Outcome {
                 | Self::BrokenLate
                 | Self::StreamFailed
                 | Self::StreamBroken
+                | Self::StreamStalled
         )
     }
 

@@ -5,6 +5,7 @@
 use super::context::{Current, RequestContext, Step, Verdict};
 use super::deadline::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT};
 use super::hold::{self, DEPLOYMENT_MISSING, STREAM_BROKEN, STREAM_FAILED, STREAM_THROTTLED};
+use super::pace::{FIRST_TOKEN_LATE, STALLED, TOO_SLOW};
 use super::select::RETRY_AFTER;
 use crate::domain::{Fault, Moment, Outcome};
 use crate::openai::operation::Operation;
@@ -148,6 +149,9 @@ pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
     }
     if *kind == STREAM_BROKEN {
         return Outcome::StreamBroken;
+    }
+    if [FIRST_TOKEN_LATE, STALLED, TOO_SLOW].contains(kind) {
+        return Outcome::StreamStalled;
     }
     if *kind == IDLE_TIMEOUT || *kind == TOTAL_TIMEOUT {
         return if relayed { Outcome::BrokenLate } else { Outcome::TimedOut };
@@ -306,6 +310,9 @@ mod tests {
             (STREAM_BROKEN, ErrorSource::Upstream, false, Outcome::StreamBroken),
             (FIRST_BYTE_TIMEOUT, ErrorSource::Downstream, false, Outcome::TimedOut),
             (IDLE_TIMEOUT, ErrorSource::Downstream, true, Outcome::BrokenLate),
+            (FIRST_TOKEN_LATE, ErrorSource::Downstream, false, Outcome::StreamStalled),
+            (STALLED, ErrorSource::Downstream, true, Outcome::StreamStalled),
+            (TOO_SLOW, ErrorSource::Upstream, true, Outcome::StreamStalled),
             (TOTAL_TIMEOUT, ErrorSource::Upstream, true, Outcome::BrokenLate),
             (ErrorType::ReadTimedout, ErrorSource::Upstream, false, Outcome::TimedOut),
             (ErrorType::ConnectionClosed, ErrorSource::Upstream, false, Outcome::BrokenEarly),

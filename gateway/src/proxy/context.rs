@@ -159,6 +159,8 @@ pub(super) struct Attempts {
     pub(super) count: u32,
     /// What it asks of a pick: the backends tried and barred, the cost of an attempt.
     pub(super) wanted: Wanted,
+    /// Tokens of the prompt, as counted or by its length.
+    pub(super) prompt: u64,
     /// The attempt under way.
     pub(super) current: Option<Current>,
     /// Picked by `classify` for the next attempt.

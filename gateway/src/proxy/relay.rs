@@ -176,11 +176,15 @@ pub(super) async fn end_broken(session: &mut Session, ctx: &RequestContext) {
     if !scanner.at_boundary() {
         event.extend_from_slice(b"\n\n");
     }
-    event.extend_from_slice(&sse::error_event(
-        request_id,
-        "The backend's stream broke off before its end. What was received so far is incomplete.",
-        "stream_broken",
-    ));
+    let (message, code) = match ctx.attempts.trail.last().map(|step| step.outcome) {
+        Some(outcome @ Outcome::StreamStalled) => {
+            ("The backend's stream was too slow. What was received so far is incomplete.", outcome.label())
+        }
+        _ => {
+            ("The backend's stream broke off before its end. What was received so far is incomplete.", "stream_broken")
+        }
+    };
+    event.extend_from_slice(&sse::error_event(request_id, message, code));
     // HTTP/2 drops queued data on a reset, so there the stream ends after the event; on HTTP/1.1 the missing last chunk
     // tells the break to clients that do not read events.
     let http2 = ctx.envelope.as_ref().is_some_and(|e| e.http2);

@@ -7,6 +7,7 @@
 
 use super::deadline::{Clock, Passed, now};
 use super::hold::Hold;
+use super::pace::Pace;
 use super::wrapper::{Desk, Order, Role};
 use crate::openai::rewrite::Segments;
 use bytes::{Bytes, BytesMut};
@@ -23,6 +24,7 @@ pub(super) struct Replay {
     cursor: usize,
     clock: Clock,
     hold: Hold,
+    pace: Pace,
 }
 
 impl Replay {
@@ -85,13 +87,16 @@ impl Role for Replay {
     fn obey(&mut self, order: Order) {
         self.clock = Clock::new(order.first_byte, order.idle, order.total);
         self.hold = Hold::new(order.watch);
+        self.pace = Pace::new(order.pace);
         self.body = order.body;
         self.cursor = 0;
     }
 
     /// Rewinds the body.
     fn start(&mut self) {
-        self.clock.started = Some(now());
+        let now = now();
+        self.clock.started = Some(now);
+        self.pace.start(now);
         self.cursor = 0;
     }
 
@@ -123,16 +128,26 @@ impl Role for Replay {
     async fn respond(&mut self, inner: &mut ServerSession, desk: &Desk, tasks: Vec<HttpTask>) -> Result<bool> {
         let answering = |t: &HttpTask| !matches!(t, HttpTask::Header(h, _) if h.status.is_informational());
         if tasks.iter().any(answering) {
-            self.clock.progress = Some(now());
+            let now = now();
+            self.clock.progress = Some(now);
+            if self.pace.is_on() {
+                self.pace.see(&tasks, now);
+                self.clock.pace = self.pace.due();
+            }
         }
         let tasks = if matches!(self.hold, Hold::Off) { tasks } else { self.sift(inner, desk, tasks).await? };
         if tasks.is_empty() {
             return Ok(false);
         }
-        match inner {
+        let ended = match inner {
             // Each chunk's future lies in a box of its own: with the other protocols in it, it would be half as large again.
-            ServerSession::H1(session) => session.response_duplex_vec(tasks).await,
-            other => Box::pin(other.response_duplex_vec(tasks)).await,
+            ServerSession::H1(session) => session.response_duplex_vec(tasks).await?,
+            other => Box::pin(other.response_duplex_vec(tasks)).await?,
+        };
+        if let Some(before) = self.clock.progress.filter(|_| self.pace.is_on()) {
+            self.pace.excuse(now().saturating_duration_since(before));
+            self.clock.pace = self.pace.due();
         }
+        Ok(ended)
     }
 }

@@ -88,7 +88,10 @@ fn error_event(ctx: &RequestContext) -> Option<StreamErrorKind> {
 fn ending(ctx: &RequestContext, error: Option<&Error>, told: bool) -> Ending {
     let last = ctx.attempts.trail.last().map(|step| step.outcome);
     let client_gone = last == Some(Outcome::ClientGone)
-        || error.is_some_and(|e| *e.esource() == ErrorSource::Downstream && last != Some(Outcome::BrokenLate));
+        || error.is_some_and(|e| {
+            let ours = matches!(last, Some(Outcome::BrokenLate | Outcome::StreamStalled));
+            *e.esource() == ErrorSource::Downstream && !ours
+        });
     if let Some(verdict) = &ctx.verdict {
         return match verdict {
             _ if client_gone && !told => Ending::ClientGone,
@@ -103,6 +106,7 @@ fn ending(ctx: &RequestContext, error: Option<&Error>, told: bool) -> Ending {
     match (last, &ctx.relay) {
         _ if client_gone => Ending::ClientGone,
         (Some(Outcome::BrokenLate), _) => Ending::BrokenLate,
+        (Some(Outcome::StreamStalled), _) => Ending::StreamStalled,
         (Some(Outcome::StreamThrottled | Outcome::StreamFailed), _) => Ending::StreamFailed,
         (_, Some(relay)) => match error_event(ctx) {
             Some(_) => Ending::ClientError,

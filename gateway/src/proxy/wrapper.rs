@@ -5,6 +5,7 @@
 //! The trait is `#[doc(hidden)]` (`gateway/decisions/0002`): Pingora is pinned, and only this file names it.
 
 use super::hold::Watch;
+use super::pace::Limits;
 use crate::openai::rewrite::Segments;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -34,6 +35,8 @@ pub(super) struct Order {
     pub(super) idle: Duration,
     /// When the whole answer must have ended.
     pub(super) total: Option<Instant>,
+    /// What a stream must keep to.
+    pub(super) pace: Limits,
     /// Which answers are held until their beginning tells what they are.
     pub(super) watch: Watch,
 }

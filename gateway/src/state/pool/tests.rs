@@ -4,7 +4,7 @@
 use super::*;
 use crate::config::snapshot::{
     AccessLog, Auth, Backend, BackendQuota, BackendTls, BaseUrl, Connections, Dns, Headers, Http2, Limits, Overload,
-    Pool, Probe, ProbeKind, Process, Site, Snapshot, Timeouts, TokenUsage,
+    Pace, Pool, Probe, ProbeKind, Process, Site, Snapshot, Timeouts, TokenUsage,
 };
 use crate::domain::{BackendId, BackendName, Outcome, Region};
 use crate::policy::distance::Nearest;
@@ -59,6 +59,7 @@ fn pool(backends: Vec<Backend>) -> Pool {
         name: PoolName::new("chat").unwrap(),
         required: true,
         affinity: None,
+        pace: Pace::default(),
         selection: Selection {
             latency_band: Duration::from_millis(30),
             explore: 0.0,
