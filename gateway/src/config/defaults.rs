@@ -208,6 +208,12 @@ pub(super) const EJECTION_SHARE_MAX_PERCENT: f64 = 50.0;
 pub(super) const ADVISED_DEFAULT: Duration = Duration::from_secs(10);
 /// Longest rest after a 429: Azure has advised a whole day by mistake.
 pub(super) const ADVISED_MAX: Duration = Duration::from_secs(600);
+/// Azure counts requests over ten seconds at most.
+pub(super) const CALL_RATE_REST: Duration = Duration::from_secs(10);
+/// One attempt in so long finds out early that a quota was raised.
+pub(super) const DAY_QUOTA_REST: Duration = Duration::from_secs(600);
+/// A peak of demand comes and goes: half the time of the one that was asked.
+pub(super) const CAPACITY_REGION_REST: Duration = Duration::from_secs(5);
 /// A wrong key does not mend itself in seconds.
 pub(super) const MISCONFIGURED: Duration = Duration::from_secs(60);
 /// Spread of ejection times in percent, so that gateways do not return together.

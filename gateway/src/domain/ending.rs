@@ -7,6 +7,8 @@ pub enum Ending {
     Served,
     /// A backend's 4xx, caused by the client, was relayed.
     ClientError,
+    /// The backend's content filter refused what the client sent.
+    ContentFiltered,
     /// A backend's 429 was relayed as received.
     RateLimited,
     /// A backend's 408 or 5xx was relayed as received.
@@ -35,9 +37,10 @@ pub enum Ending {
 
 impl Ending {
     /// Every ending, for tables and tests.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Served,
         Self::ClientError,
+        Self::ContentFiltered,
         Self::RateLimited,
         Self::ServerError,
         Self::AllThrottled,
@@ -58,6 +61,7 @@ impl Ending {
         match self {
             Self::Served => "served",
             Self::ClientError => "client_error",
+            Self::ContentFiltered => "content_filtered",
             Self::RateLimited => "rate_limited",
             Self::ServerError => "server_error",
             Self::AllThrottled => "all_throttled",

@@ -33,11 +33,13 @@ pub enum Outcome {
     StreamBroken,
     /// A 200 stream was late with its first delta, fell silent behind it, or crawled.
     StreamStalled,
+    /// The backend's content filter refused what the client sent.
+    ContentFiltered,
 }
 
 impl Outcome {
     /// Every outcome, for tables and tests.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Served,
         Self::ClientError,
         Self::RateLimited,
@@ -53,6 +55,7 @@ impl Outcome {
         Self::StreamFailed,
         Self::StreamBroken,
         Self::StreamStalled,
+        Self::ContentFiltered,
     ];
 
     /// Label in metrics, access log and the attempts trail: a closed set.
@@ -74,6 +77,7 @@ impl Outcome {
             Self::StreamFailed => "stream_failed",
             Self::StreamBroken => "stream_broken",
             Self::StreamStalled => "stream_stalled",
+            Self::ContentFiltered => "content_filtered",
         }
     }
 
@@ -102,7 +106,7 @@ impl Outcome {
     /// Proves that the backend works: a success for the failure counters and a half-open trial.
     #[must_use]
     pub const fn is_success(self) -> bool {
-        matches!(self, Self::Served | Self::ClientError)
+        matches!(self, Self::Served | Self::ClientError | Self::ContentFiltered)
     }
 
     /// The backend refuses *us*: set aside at once, with an alarm.

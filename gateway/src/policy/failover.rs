@@ -75,7 +75,7 @@ pub enum Refusal {
 ///
 /// | Outcome | repeat | otherwise |
 /// |---|---|---|
-/// | `Served`, `ClientError` | relay | relay |
+/// | `Served`, `ClientError`, `ContentFiltered` | relay | relay |
 /// | `RateLimited` (429) | next attempt | relay |
 /// | `ServerError` (408, 5xx) | next attempt | relay as received |
 /// | `ConnectFailed` (nothing sent) | next attempt | 502 |
@@ -111,7 +111,7 @@ pub const fn next(outcome: Outcome, situation: &Situation) -> Next {
         {
             Next::EndStream
         }
-        Outcome::Served | Outcome::ClientError => Next::Relay,
+        Outcome::Served | Outcome::ClientError | Outcome::ContentFiltered => Next::Relay,
         Outcome::RateLimited | Outcome::ServerError | Outcome::BackendDenied | Outcome::DeploymentMissing if repeat => {
             Next::NextAttempt
         }
@@ -152,7 +152,7 @@ mod tests {
     };
 
     /// Outcome, with repeat, without.
-    const TABLE: [(Outcome, Next, Next); 15] = [
+    const TABLE: [(Outcome, Next, Next); 16] = [
         (Outcome::Served, Relay, Relay),
         (Outcome::ClientError, Relay, Relay),
         (Outcome::RateLimited, NextAttempt, Relay),
@@ -168,6 +168,7 @@ mod tests {
         (Outcome::StreamFailed, NextAttempt, Refuse(Refusal::Failing)),
         (Outcome::StreamBroken, NextAttempt, Refuse(Refusal::Unreachable)),
         (Outcome::StreamStalled, NextAttempt, Refuse(Refusal::DeadlinePassed)),
+        (Outcome::ContentFiltered, Relay, Relay),
     ];
 
     #[test]

@@ -106,7 +106,7 @@ fn pace(pool: &Pool, admission: &Admission, prompt: u64, now: Moment) -> Limits 
 fn watch(admission: &Admission, backend: &Backend, pool: &Pool) -> Watch {
     let missing =
         backend.deployment.is_some() || admission.facts.model.is_some() || admission.operation.model_in_body();
-    Watch { missing, gate: pool.gate.filter(|_| admission.facts.stream) }
+    Watch { missing, trouble: false, gate: pool.gate.filter(|_| admission.facts.stream) }
 }
 
 fn target(incoming: &RequestHeader, admission: &Admission, backend: &Backend) -> String {

@@ -6,7 +6,7 @@
 //! what they mean.
 
 use super::deadline::{Clock, Passed, now};
-use super::hold::Hold;
+use super::hold::{Hold, Watch};
 use super::pace::Pace;
 use super::wrapper::{Desk, Order, Role};
 use crate::openai::rewrite::Segments;
@@ -72,7 +72,7 @@ impl Replay {
         if let (Hold::Late(_), ServerSession::H1(session)) = (&self.hold, inner) {
             session.write_proxy_tasks().await?;
         }
-        let tasks = self.hold.sift(tasks, now())?;
+        let tasks = self.hold.sift(tasks, now()).inspect_err(|_error| desk.tell(self.hold.about()))?;
         self.clock.hold = self.hold.until();
         if matches!(self.hold, Hold::Off) {
             desk.open();
@@ -120,7 +120,10 @@ impl Role for Replay {
             };
             match passed {
                 Passed::Deadline(error) => return Err(error),
-                Passed::Hold => self.let_go(inner).await?,
+                Passed::Hold => match self.hold.trouble() {
+                    Some(error) => return Err(error),
+                    None => self.let_go(inner).await?,
+                },
             }
         }
     }
@@ -134,6 +137,9 @@ impl Role for Replay {
                 self.pace.see(&tasks, now);
                 self.clock.pace = self.pace.due();
             }
+        }
+        if desk.takes_a_look() {
+            self.hold = Hold::new(Watch { trouble: true, ..Watch::default() });
         }
         let tasks = if matches!(self.hold, Hold::Off) { tasks } else { self.sift(inner, desk, tasks).await? };
         if tasks.is_empty() {

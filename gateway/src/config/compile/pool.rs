@@ -8,7 +8,7 @@ use crate::domain::PoolName;
 use crate::openai::affinity::Affinity;
 use crate::policy::distance::{Nearest, Spot};
 use crate::policy::residency::Outside;
-use crate::policy::{eject::Ejection, failover::Failover, select::Selection};
+use crate::policy::{eject::Ejection, failover::Failover, select::Selection, throttle::Rests};
 use std::collections::BTreeMap;
 
 /// Compiles the pool with this index; `None` only after a problem.
@@ -111,10 +111,19 @@ fn ejection(typed: &file::Ejection, path: &str, report: &mut Report<'_>) -> Ejec
         base: positive(typed.base, &format!("{path}.base"), report),
         max: positive(typed.max, &format!("{path}.max"), report),
         share_max: typed.share_max.fraction(),
-        advised_default: positive(typed.advised_default, &format!("{path}.advised_default"), report),
-        advised_max: positive(typed.advised_max, &format!("{path}.advised_max"), report),
+        rests: rests(typed, path, report),
         misconfigured: positive(typed.misconfigured, &format!("{path}.misconfigured"), report),
         jitter: typed.jitter.fraction(),
+    }
+}
+
+fn rests(typed: &file::Ejection, path: &str, report: &mut Report<'_>) -> Rests {
+    Rests {
+        unknown: positive(typed.advised_default, &format!("{path}.advised_default"), report),
+        max: positive(typed.advised_max, &format!("{path}.advised_max"), report),
+        call_rate: positive(typed.call_rate, &format!("{path}.call_rate"), report),
+        day_quota: positive(typed.day_quota, &format!("{path}.day_quota"), report),
+        capacity_region: zero_or_more(typed.capacity_region, &format!("{path}.capacity_region"), report),
     }
 }
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 mod barred;
 mod headroom;
+mod steering;
 
 const SECOND: Duration = Duration::from_secs(1);
 const THRESHOLDS: Thresholds = Thresholds { healthy_after: 1, unhealthy_after: 1 };
@@ -83,8 +84,7 @@ fn pool(backends: Vec<Backend>) -> Pool {
             base: 10 * SECOND,
             max: 60 * SECOND,
             share_max: 0.5,
-            advised_default: SECOND,
-            advised_max: 60 * SECOND,
+            rests: steering::RESTS,
             misconfigured: 60 * SECOND,
             jitter: 0.0,
         },
