@@ -13,7 +13,9 @@ fn throttle_by(headers: &[(&str, &str)]) -> FaultRule {
         set.insert(name.to_owned(), String::new());
     }
     set.extend(headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    FaultRule::new(FaultKind::Status(StatusFault { headers: set, ..StatusFault::preset("429_requests") }))
+    // A body that tells nothing: the headers alone do.
+    let body = Some("{\"error\":{\"code\":\"429\"}}".to_owned());
+    FaultRule::new(FaultKind::Status(StatusFault { headers: set, body, ..StatusFault::preset("429_requests") }))
 }
 
 /// Puts 30 requests a second on until `a` was hit twice; gives the time between the two hits.

@@ -29,6 +29,7 @@ mod headers;
 mod headroom;
 mod hops;
 mod http2_abuse;
+mod kinds;
 mod limits;
 mod misconfigured;
 mod overload;

@@ -21,6 +21,7 @@ mod drain;
 mod gate;
 mod leaving;
 mod observability;
+mod pace;
 mod reload;
 mod reload_load;
 mod sdk;

@@ -115,6 +115,9 @@ async fn a_bit_of_everything(gateway: &Gateway, a: &Sim, b: &Sim) -> Vec<(Ask, &
     ask(stream(3, ms(1)), "served").await;
     ask(Ask::json("/openai/v1/chat/completions", "{\"model\":"), "denied").await;
     a.fault(FaultRule::preset("400_filter"));
+    ask(Ask::chat("gpt"), "content_filtered").await;
+    a.clear();
+    a.status(400);
     ask(Ask::chat("gpt"), "client_error").await;
     a.clear();
     a.fault(FaultRule::new(FaultKind::ResetAfter { chunks: 4 }));

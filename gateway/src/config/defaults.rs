@@ -179,6 +179,12 @@ pub(super) const GATE_EVENTS: u32 = 16;
 pub(super) const GATE_BYTES: u64 = 128 * 1024;
 /// Errors of capacity come within seconds; a model that thinks for longer has been given its capacity.
 pub(super) const GATE_TIME: Duration = Duration::from_secs(5);
+/// Longer than any region takes that is not stuck, for models that do not think first.
+pub(super) const FIRST_TOKEN_BASE: Duration = Duration::from_secs(30);
+/// Two thousand tokens of a prompt are read in a second by the slowest.
+pub(super) const FIRST_TOKEN_PER_1000: Duration = Duration::from_millis(500);
+/// A pause for thought is no crawl.
+pub(super) const STREAM_RATE_WINDOW: Duration = Duration::from_secs(30);
 /// A dead pool sees at most 1.2 times the client's requests (in percent: 20 more).
 pub(super) const BUDGET_PERCENT: f64 = 20.0;
 /// Failovers per second that a quiet pool may always make.
@@ -202,6 +208,12 @@ pub(super) const EJECTION_SHARE_MAX_PERCENT: f64 = 50.0;
 pub(super) const ADVISED_DEFAULT: Duration = Duration::from_secs(10);
 /// Longest rest after a 429: Azure has advised a whole day by mistake.
 pub(super) const ADVISED_MAX: Duration = Duration::from_secs(600);
+/// Azure counts requests over ten seconds at most.
+pub(super) const CALL_RATE_REST: Duration = Duration::from_secs(10);
+/// One attempt in so long finds out early that a quota was raised.
+pub(super) const DAY_QUOTA_REST: Duration = Duration::from_secs(600);
+/// A peak of demand comes and goes: half the time of the one that was asked.
+pub(super) const CAPACITY_REGION_REST: Duration = Duration::from_secs(5);
 /// A wrong key does not mend itself in seconds.
 pub(super) const MISCONFIGURED: Duration = Duration::from_secs(60);
 /// Spread of ejection times in percent, so that gateways do not return together.

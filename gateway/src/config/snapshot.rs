@@ -19,7 +19,7 @@ pub use connections::Connections;
 pub use http2::Http2;
 pub use issuer::{Endpoint, Issuer, KeySource};
 pub use overload::Overload;
-pub use pool::{Gate, Pool, Probe, ProbeKind, Timeouts};
+pub use pool::{Gate, Pace, Pool, Probe, ProbeKind, Timeouts};
 pub use quota::BackendQuota;
 
 use crate::domain::{ListenerName, NetworkSet, Region, RouteName};

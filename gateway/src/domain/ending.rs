@@ -7,6 +7,8 @@ pub enum Ending {
     Served,
     /// A backend's 4xx, caused by the client, was relayed.
     ClientError,
+    /// The backend's content filter refused what the client sent.
+    ContentFiltered,
     /// A backend's 429 was relayed as received.
     RateLimited,
     /// A backend's 408 or 5xx was relayed as received.
@@ -25,6 +27,8 @@ pub enum Ending {
     BrokenLate,
     /// A relayed stream ended with the backend's own error event.
     StreamFailed,
+    /// A relayed stream fell silent or crawled, and was ended honestly.
+    StreamStalled,
     /// The client left before the end.
     ClientGone,
     /// We failed.
@@ -33,9 +37,10 @@ pub enum Ending {
 
 impl Ending {
     /// Every ending, for tables and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Served,
         Self::ClientError,
+        Self::ContentFiltered,
         Self::RateLimited,
         Self::ServerError,
         Self::AllThrottled,
@@ -45,6 +50,7 @@ impl Ending {
         Self::TimedOut,
         Self::BrokenLate,
         Self::StreamFailed,
+        Self::StreamStalled,
         Self::ClientGone,
         Self::Faulted,
     ];
@@ -55,6 +61,7 @@ impl Ending {
         match self {
             Self::Served => "served",
             Self::ClientError => "client_error",
+            Self::ContentFiltered => "content_filtered",
             Self::RateLimited => "rate_limited",
             Self::ServerError => "server_error",
             Self::AllThrottled => "all_throttled",
@@ -64,6 +71,7 @@ impl Ending {
             Self::TimedOut => "timed_out",
             Self::BrokenLate => "broken_late",
             Self::StreamFailed => "stream_failed",
+            Self::StreamStalled => "stream_stalled",
             Self::ClientGone => "client_gone",
             Self::Faulted => "faulted",
         }

@@ -9,6 +9,7 @@ mod consumed;
 mod cutoff;
 mod denial;
 mod ending;
+mod failure;
 mod moment;
 mod name;
 mod network;
@@ -28,6 +29,7 @@ pub use consumed::Consumed;
 pub use cutoff::Cutoff;
 pub use denial::{Denial, Fault, Quantity};
 pub use ending::Ending;
+pub use failure::Failure;
 pub use moment::Moment;
 pub use name::{
     BackendId, BackendName, ConsumerName, DeploymentName, IssuerName, LimitName, ListenerName, NameError, PlanName,

@@ -31,11 +31,15 @@ pub enum Outcome {
     StreamFailed,
     /// A 200 stream ended or broke off before anything of it was relayed.
     StreamBroken,
+    /// A 200 stream was late with its first delta, fell silent behind it, or crawled.
+    StreamStalled,
+    /// The backend's content filter refused what the client sent.
+    ContentFiltered,
 }
 
 impl Outcome {
     /// Every outcome, for tables and tests.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Served,
         Self::ClientError,
         Self::RateLimited,
@@ -50,6 +54,8 @@ impl Outcome {
         Self::StreamThrottled,
         Self::StreamFailed,
         Self::StreamBroken,
+        Self::StreamStalled,
+        Self::ContentFiltered,
     ];
 
     /// Label in metrics, access log and the attempts trail: a closed set.
@@ -70,6 +76,8 @@ impl Outcome {
             Self::StreamThrottled => "stream_throttled",
             Self::StreamFailed => "stream_failed",
             Self::StreamBroken => "stream_broken",
+            Self::StreamStalled => "stream_stalled",
+            Self::ContentFiltered => "content_filtered",
         }
     }
 
@@ -85,6 +93,7 @@ impl Outcome {
                 | Self::BrokenLate
                 | Self::StreamFailed
                 | Self::StreamBroken
+                | Self::StreamStalled
         )
     }
 
@@ -97,7 +106,7 @@ impl Outcome {
     /// Proves that the backend works: a success for the failure counters and a half-open trial.
     #[must_use]
     pub const fn is_success(self) -> bool {
-        matches!(self, Self::Served | Self::ClientError)
+        matches!(self, Self::Served | Self::ClientError | Self::ContentFiltered)
     }
 
     /// The backend refuses *us*: set aside at once, with an alarm.

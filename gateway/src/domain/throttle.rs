@@ -1,4 +1,4 @@
-//! [`Throttle`]: why a backend answered 429, as far as its header tells.
+//! [`Throttle`]: why a backend answered 429, as far as its header tells, or else its body.
 
 /// What a 429 is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -43,10 +43,16 @@ pub fn cost(operation: Operation, facts: &Facts, body: usize, prompt: Option<u64
     if !generates && operation != Operation::Embeddings {
         return Cost::default();
     }
-    let prompt = prompt.unwrap_or_else(|| u64::try_from(body.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX));
+    let prompt = self::prompt(body, prompt);
     let ceiling = if generates { facts.max_tokens.unwrap_or(OUTPUT_DEFAULT).min(OUTPUT_MAX) } else { 0 };
     let answers = facts.n.unwrap_or(1).clamp(1, OUTPUT_MAX);
     Cost { tokens: prompt.saturating_add(ceiling.saturating_mul(answers)) }
+}
+
+/// Tokens of a prompt: as counted, or by the length of its body.
+#[must_use]
+pub fn prompt(body: usize, counted: Option<u64>) -> u64 {
+    counted.unwrap_or_else(|| u64::try_from(body.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX))
 }
 
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {

@@ -291,7 +291,7 @@ impl Scanner {
                 let name = json_type(value).unwrap_or_default();
                 self.done |= self.name == EventName::Terminal || TERMINAL.contains(&name);
                 if self.error.is_none() && (self.name == EventName::Error || name == b"error") {
-                    self.error = Some(StreamError { kind: StreamErrorKind::ServerError });
+                    self.error = Some(StreamError::BARE);
                 }
                 self.along.oversize(value, self.error);
             }
@@ -304,7 +304,7 @@ impl Scanner {
         if self.has_data {
             self.events = self.events.saturating_add(1);
         } else if self.name == EventName::Error && self.error.is_none() {
-            self.error = Some(StreamError { kind: StreamErrorKind::ServerError });
+            self.error = Some(StreamError::BARE);
             self.along.end(self.error);
         }
         self.in_event = false;

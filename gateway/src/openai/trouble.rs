@@ -36,6 +36,9 @@ pub fn about(prefix: &[u8]) -> Option<About> {
 }
 
 impl About {
+    /// It says nothing.
+    pub const NONE: Self = Self { throttle: None, wait: None, overloaded: false, filtered: false };
+
     /// Reads an error's fields.
     pub(super) fn of(error: &Value) -> Self {
         let text = |key| error.get(key).and_then(Value::as_str).unwrap_or_default().to_ascii_lowercase();

@@ -6,16 +6,15 @@
 //! service, a failure sends it away for longer, anything else gives the trial slot back.
 
 use super::chance::Chance;
+use super::throttle::{self, REST_MIN, Rest, Rests};
 use super::window::Window;
-use crate::domain::{Moment, Outcome};
+use crate::domain::{Moment, Outcome, Throttle};
 use std::time::Duration;
 
 /// A trial of a backend that failed: after this it counts as lost, and another may start.
 const TRIAL_LEASE: Duration = Duration::from_secs(10);
 /// The same after a 429: a refusal comes at once, so a trial that is out this long was admitted.
 const TRIAL_LEASE_THROTTLED: Duration = Duration::from_secs(2);
-/// Shortest rest after a 429, so that advice of zero does not make a hot loop.
-const ADVISED_MIN: Duration = Duration::from_millis(100);
 /// An ejection in a row is forgotten for each of this many `base` times in service.
 const FORGET_AFTER_BASES: u32 = 6;
 /// Doublings beyond this are cut by any sensible `max` anyway.
@@ -38,10 +37,8 @@ pub struct Ejection {
     pub max: Duration,
     /// Share of the pool (0 to 1) that failures may eject at a time; at least one backend always may be where there are two.
     pub share_max: f64,
-    /// Rest after a 429 that says nothing about its time.
-    pub advised_default: Duration,
-    /// Longest rest after a 429, whatever it says.
-    pub advised_max: Duration,
+    /// Rests after a 429.
+    pub rests: Rests,
     /// Ejection time after a refusal of our credential or deployment.
     pub misconfigured: Duration,
     /// Spread of every ejection time as a share of it (0 to 1), always upwards.
@@ -128,7 +125,9 @@ pub struct Transition {
 pub struct Report {
     /// What it came to.
     pub outcome: Outcome,
-    /// How long a 429 asks us to stay away.
+    /// What a 429 is about, where that is known.
+    pub throttle: Option<Throttle>,
+    /// How long it asks us to stay away.
     pub advice: Option<Duration>,
     /// When it started.
     pub started: Moment,
@@ -256,7 +255,8 @@ impl Machine {
         let mut chance = Chance::new(draw);
         match report.outcome {
             outcome if outcome.is_throttled() => {
-                let rest = report.advice.unwrap_or(params.advised_default);
+                let kind = report.throttle.unwrap_or(Throttle::Unknown);
+                let rest = throttle::rest(kind, report.advice, &params.rests);
                 self.throttle(Reason::RateLimited, rest, params, now, &mut chance);
             }
             outcome if outcome.is_misconfiguration() => {
@@ -273,10 +273,11 @@ impl Machine {
     /// longer than what is known, changes nothing.
     pub fn hear(&mut self, rest: Duration, params: &Ejection, now: Moment, draw: u64) -> Option<Transition> {
         let known = self.throttled.map_or(Duration::ZERO, |(until, _)| now.until(until));
-        if rest < known.saturating_add(ADVISED_MIN) {
+        if rest < known.saturating_add(REST_MIN) {
             return None;
         }
         let from = self.standing(now);
+        let rest = Rest { time: rest.max(REST_MIN).min(params.rests.max), exact: false };
         self.throttle(Reason::Shared, rest, params, now, &mut Chance::new(draw));
         news(from, self.standing(now), now)
     }
@@ -291,9 +292,9 @@ impl Machine {
         }
     }
 
-    fn throttle(&mut self, reason: Reason, rest: Duration, params: &Ejection, now: Moment, chance: &mut Chance) {
-        let rest = rest.max(ADVISED_MIN).min(params.advised_max);
-        let until = now.after(jittered(rest, params, chance));
+    fn throttle(&mut self, reason: Reason, rest: Rest, params: &Ejection, now: Moment, chance: &mut Chance) {
+        let time = if rest.exact { rest.time } else { jittered(rest.time, params, chance) };
+        let until = now.after(time);
         if self.throttled.is_none_or(|(standing, _)| until > standing) {
             self.throttled = Some((until, reason));
         }

@@ -75,7 +75,7 @@ pub enum Refusal {
 ///
 /// | Outcome | repeat | otherwise |
 /// |---|---|---|
-/// | `Served`, `ClientError` | relay | relay |
+/// | `Served`, `ClientError`, `ContentFiltered` | relay | relay |
 /// | `RateLimited` (429) | next attempt | relay |
 /// | `ServerError` (408, 5xx) | next attempt | relay as received |
 /// | `ConnectFailed` (nothing sent) | next attempt | 502 |
@@ -85,6 +85,7 @@ pub enum Refusal {
 /// | `StreamThrottled` | next attempt | 429 with the soonest return |
 /// | `StreamFailed` | next attempt | 503 |
 /// | `StreamBroken` before its first delta | next attempt if `replayable` | 502 |
+/// | `StreamStalled` before anything was relayed | next attempt if `replayable` | 504 |
 /// | `BrokenLate` | never | end the stream |
 /// | `ClientGone` | never | settle |
 ///
@@ -105,22 +106,25 @@ pub const fn next(outcome: Outcome, situation: &Situation) -> Next {
         | Outcome::StreamThrottled
         | Outcome::StreamFailed
         | Outcome::StreamBroken
+        | Outcome::StreamStalled
             if situation.relayed =>
         {
             Next::EndStream
         }
-        Outcome::Served | Outcome::ClientError => Next::Relay,
+        Outcome::Served | Outcome::ClientError | Outcome::ContentFiltered => Next::Relay,
         Outcome::RateLimited | Outcome::ServerError | Outcome::BackendDenied | Outcome::DeploymentMissing if repeat => {
             Next::NextAttempt
         }
         Outcome::ConnectFailed | Outcome::StreamThrottled | Outcome::StreamFailed if repeat => Next::NextAttempt,
-        Outcome::TimedOut | Outcome::BrokenEarly | Outcome::StreamBroken if repeat && situation.replayable => {
+        Outcome::TimedOut | Outcome::BrokenEarly | Outcome::StreamBroken | Outcome::StreamStalled
+            if repeat && situation.replayable =>
+        {
             Next::NextAttempt
         }
         Outcome::RateLimited | Outcome::ServerError => Next::Relay,
         Outcome::StreamThrottled | Outcome::StreamFailed => Next::Refuse(Refusal::Failing),
         Outcome::ConnectFailed | Outcome::BrokenEarly | Outcome::StreamBroken => Next::Refuse(Refusal::Unreachable),
-        Outcome::TimedOut => Next::Refuse(Refusal::DeadlinePassed),
+        Outcome::TimedOut | Outcome::StreamStalled => Next::Refuse(Refusal::DeadlinePassed),
         Outcome::BackendDenied | Outcome::DeploymentMissing => Next::Refuse(Refusal::BackendMisconfigured),
     }
 }
@@ -148,7 +152,7 @@ mod tests {
     };
 
     /// Outcome, with repeat, without.
-    const TABLE: [(Outcome, Next, Next); 14] = [
+    const TABLE: [(Outcome, Next, Next); 16] = [
         (Outcome::Served, Relay, Relay),
         (Outcome::ClientError, Relay, Relay),
         (Outcome::RateLimited, NextAttempt, Relay),
@@ -163,6 +167,8 @@ mod tests {
         (Outcome::StreamThrottled, NextAttempt, Refuse(Refusal::Failing)),
         (Outcome::StreamFailed, NextAttempt, Refuse(Refusal::Failing)),
         (Outcome::StreamBroken, NextAttempt, Refuse(Refusal::Unreachable)),
+        (Outcome::StreamStalled, NextAttempt, Refuse(Refusal::DeadlinePassed)),
+        (Outcome::ContentFiltered, Relay, Relay),
     ];
 
     #[test]

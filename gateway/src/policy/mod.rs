@@ -14,6 +14,7 @@ pub mod hops;
 pub mod latency;
 pub mod limit;
 pub mod overload;
+pub mod pace;
 pub mod price;
 pub mod renewal;
 pub mod residency;

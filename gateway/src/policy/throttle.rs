@@ -13,14 +13,12 @@ const PROVISIONED: Duration = Duration::from_secs(1);
 pub struct Rests {
     /// Where neither header nor body tells.
     pub unknown: Duration,
-    /// Longest rest, but for a quota of a day.
+    /// Longest rest, whatever is told.
     pub max: Duration,
     /// Too many requests: Azure counts them over ten seconds, so that a longer time is not waited for.
     pub call_rate: Duration,
     /// The day's quota is gone: so often it is tried all the same, whatever time is told.
     pub day_quota: Duration,
-    /// The region is short, and tells no time.
-    pub capacity: Duration,
     /// So long the other backends of that region are taken last.
     pub capacity_region: Duration,
 }
@@ -38,21 +36,19 @@ pub struct Rest {
 ///
 /// | Kind | Told a time | Told none |
 /// |---|---|---|
-/// | `TokenRate`, `Unknown` | that, at most `max` | `unknown` |
+/// | `TokenRate`, `Capacity`, `Unknown` | that, at most `max` | `unknown` |
 /// | `CallRate` | that, at most `call_rate` | `call_rate` |
-/// | `DayQuota` | that, at most `day_quota` | `day_quota` |
-/// | `Capacity` | that, at most `max` | `capacity` |
+/// | `DayQuota` | that, at most `day_quota` and `max` | `day_quota` |
 /// | `Provisioned` | that to the millisecond, at most `max` | a second |
 #[must_use]
 pub fn rest(kind: Throttle, advice: Option<Duration>, rests: &Rests) -> Rest {
     let time = match kind {
-        Throttle::TokenRate | Throttle::Unknown => advice.unwrap_or(rests.unknown).min(rests.max),
-        Throttle::CallRate => advice.unwrap_or(rests.call_rate).min(rests.call_rate).min(rests.max),
+        Throttle::TokenRate | Throttle::Capacity | Throttle::Unknown => advice.unwrap_or(rests.unknown),
+        Throttle::CallRate => advice.unwrap_or(rests.call_rate).min(rests.call_rate),
         Throttle::DayQuota => advice.unwrap_or(rests.day_quota).min(rests.day_quota),
-        Throttle::Capacity => advice.unwrap_or(rests.capacity).min(rests.max),
-        Throttle::Provisioned => advice.unwrap_or(PROVISIONED).min(rests.max),
+        Throttle::Provisioned => advice.unwrap_or(PROVISIONED),
     };
-    Rest { time: time.max(REST_MIN), exact: kind == Throttle::Provisioned }
+    Rest { time: time.max(REST_MIN).min(rests.max), exact: kind == Throttle::Provisioned }
 }
 
 #[cfg(test)]
@@ -69,8 +65,7 @@ mod tests {
         unknown: seconds(20),
         max: seconds(300),
         call_rate: seconds(10),
-        day_quota: seconds(600),
-        capacity: seconds(15),
+        day_quota: seconds(240),
         capacity_region: seconds(5),
     };
 
@@ -84,11 +79,11 @@ mod tests {
             (CallRate, Some(3), 3),
             (CallRate, Some(60), 10),
             (CallRate, None, 10),
-            (DayQuota, Some(86_400), 600),
+            (DayQuota, Some(86_400), 240),
             (DayQuota, Some(60), 60),
-            (DayQuota, None, 600),
+            (DayQuota, None, 240),
             (Capacity, Some(2), 2),
-            (Capacity, None, 15),
+            (Capacity, None, 20),
             (Provisioned, Some(12), 12),
             (Provisioned, None, 1),
             (Unknown, Some(45), 45),
@@ -106,8 +101,7 @@ mod tests {
         fn no_rest_is_shorter_or_longer_than_allowed(kind in 0..Throttle::ALL.len(), advice in any::<Option<u64>>()) {
             let kind = Throttle::ALL[kind];
             let rest = rest(kind, advice.map(Duration::from_micros), &RESTS);
-            let max = if kind == Throttle::DayQuota { RESTS.day_quota } else { RESTS.max };
-            prop_assert!(rest.time >= REST_MIN && rest.time <= max);
+            prop_assert!(rest.time >= REST_MIN && rest.time <= RESTS.max);
         }
     }
 }

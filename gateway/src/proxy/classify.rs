@@ -2,13 +2,18 @@
 //!
 //! What follows from an outcome is decided in `policy::failover` alone; this file gathers what that decision needs.
 
-use super::context::{Current, RequestContext, Step, Verdict};
+use super::context::{Admission, Current, RequestContext, Step, Verdict};
 use super::deadline::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT};
-use super::hold::{self, DEPLOYMENT_MISSING, STREAM_BROKEN, STREAM_FAILED, STREAM_THROTTLED};
+use super::hold::{
+    self, DEPLOYMENT_MISSING, RATE_LIMITED, SERVER_ERROR, STREAM_BROKEN, STREAM_FAILED, STREAM_THROTTLED,
+};
+use super::pace::{FIRST_TOKEN_LATE, STALLED, TOO_SLOW};
 use super::select::RETRY_AFTER;
-use crate::domain::{Fault, Moment, Outcome};
+use crate::domain::{Failure, Fault, Moment, Outcome, Throttle};
+use crate::openai::answer::{self, Media};
 use crate::openai::operation::Operation;
-use crate::openai::sse::StreamErrorKind;
+use crate::openai::sse::{StreamError, StreamErrorKind};
+use crate::openai::trouble::About;
 use crate::openai::{quota, throttle};
 use crate::policy::eject::{Standing, Transition};
 use crate::policy::failover::{self, Next, Refusal, Situation};
@@ -51,6 +56,7 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
         // Only times that compare with others': a whole answer takes as long as it is long.
         let comparable = ctx.admission.as_ref().is_some_and(|a| a.facts.stream || a.operation == Operation::Embeddings);
         current.throttle = (outcome == Outcome::RateLimited).then(|| throttle::kind(&budgets, advice));
+        current.failure = (outcome == Outcome::ServerError).then(|| Failure::of(current.status));
         current.ticket.told(&budgets, now);
         current.ticket.first_byte(now, comparable && outcome == Outcome::Served);
         if let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool))
@@ -69,8 +75,52 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
         }
         return Verb::Relay;
     }
-    finish(ctx, outcome, advice.map(|advice| advice.wait), now);
+    let advice = advice.map(|advice| advice.wait);
+    if is_unclear(ctx, header) && moves_on(ctx, outcome, now) {
+        if let (Some(current), Some(admission)) = (ctx.attempts.current.as_mut(), &ctx.admission) {
+            current.advice = advice;
+            admission.desk.look();
+        }
+        return Verb::Relay;
+    }
+    finish(ctx, outcome, advice, now);
     decide(ctx, outcome, now)
+}
+
+/// Whether only the body tells what a 429 or a 500 is about.
+fn is_unclear(ctx: &RequestContext, header: &ResponseHeader) -> bool {
+    let current = ctx.attempts.current.as_ref();
+    let unclear = match current.map(|current| (current.throttle, current.failure)) {
+        Some((Some(kind), _)) => matches!(kind, Throttle::Capacity | Throttle::Unknown),
+        Some((_, Some(failure))) => failure == Failure::Internal,
+        _ => false,
+    };
+    let upgrade = ctx.envelope.as_ref().is_some_and(|envelope| envelope.upgrade);
+    unclear && !upgrade && answer::media(header.headers.get(header::CONTENT_TYPE)) == Media::Json
+}
+
+/// Whether another attempt will follow, so that this answer is not relayed.
+fn moves_on(ctx: &RequestContext, outcome: Outcome, now: Moment) -> bool {
+    let (Some(admission), Some(pool)) = (&ctx.admission, pool_state(ctx)) else { return false };
+    let situation = Situation {
+        eligible_left: pool.has_eligible(&ctx.attempts.wanted, now),
+        budget: pool.budget().grants(now),
+        ..situation(ctx, admission, now)
+    };
+    failover::next(outcome, &situation) == Next::NextAttempt
+}
+
+/// As far as the request itself tells.
+fn situation(ctx: &RequestContext, admission: &Admission, now: Moment) -> Situation {
+    Situation {
+        attempts: ctx.attempts.count,
+        attempts_max: admission.attempts_max,
+        eligible_left: false,
+        deadline_passed: now >= admission.deadline,
+        relayed: ctx.relay.is_some(),
+        budget: true,
+        replayable: true,
+    }
 }
 
 /// Whether the answer ends with its connection, as HTTP/1.0 has it: a break looks like an end.
@@ -97,6 +147,9 @@ fn accept(ctx: &mut RequestContext, now: Moment) {
 
 /// Classifies an attempt that ended without a (usable) response header.
 pub(super) fn failed(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
+    if let Some(about) = ctx.admission.as_ref().and_then(|admission| admission.desk.told()) {
+        take_in(ctx, about);
+    }
     finish(ctx, outcome, advised(ctx, outcome), now);
     match decide(ctx, outcome, now) {
         Verb::Relay => {
@@ -113,10 +166,23 @@ pub(super) fn advised(ctx: &RequestContext, outcome: Outcome) -> Option<Duration
     ctx.attempts.current.as_ref().filter(|_| outcome.is_throttled()).and_then(|current| current.advice)
 }
 
-/// The outcome of a stream that was relayed, by the error event that it ended with. What the client caused is no outcome of
-/// the backend's.
-pub(super) fn by_event(kind: StreamErrorKind) -> Option<Outcome> {
-    match kind {
+/// What the error of the attempt under way says about itself.
+fn take_in(ctx: &mut RequestContext, about: About) {
+    let Some(current) = ctx.attempts.current.as_mut() else { return };
+    current.throttle = about.throttle.or(current.throttle);
+    current.advice = current.advice.or(about.wait);
+    current.short |= about.overloaded;
+    if about.overloaded {
+        current.failure = Some(Failure::Overloaded);
+    }
+}
+
+/// The outcome of a stream that was relayed, by the error event that it ended with. What else the client caused is no outcome
+/// of the backend's.
+pub(super) fn hear(ctx: &mut RequestContext, error: StreamError) -> Option<Outcome> {
+    take_in(ctx, error.about);
+    match error.kind {
+        _ if error.about.filtered => Some(Outcome::ContentFiltered),
         StreamErrorKind::TooManyRequests => Some(Outcome::StreamThrottled),
         StreamErrorKind::ServerError => Some(Outcome::StreamFailed),
         StreamErrorKind::Forbidden | StreamErrorKind::UserError => None,
@@ -140,6 +206,12 @@ pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
     if *kind == DEPLOYMENT_MISSING {
         return Outcome::DeploymentMissing;
     }
+    if *kind == RATE_LIMITED {
+        return Outcome::RateLimited;
+    }
+    if *kind == SERVER_ERROR {
+        return Outcome::ServerError;
+    }
     if *kind == STREAM_THROTTLED {
         return Outcome::StreamThrottled;
     }
@@ -148,6 +220,9 @@ pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
     }
     if *kind == STREAM_BROKEN {
         return Outcome::StreamBroken;
+    }
+    if [FIRST_TOKEN_LATE, STALLED, TOO_SLOW].contains(kind) {
+        return Outcome::StreamStalled;
     }
     if *kind == IDLE_TIMEOUT || *kind == TOTAL_TIMEOUT {
         return if relayed { Outcome::BrokenLate } else { Outcome::TimedOut };
@@ -168,7 +243,14 @@ pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
 /// Records the outcome of the attempt under way and closes it.
 pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<Duration>, now: Moment) {
     let Some(current) = ctx.attempts.current.take() else { return };
-    let Current { mut ticket, backend, started, status, throttle, .. } = current;
+    let Current { mut ticket, backend, started, status, throttle, failure, short, .. } = current;
+    let throttle = outcome.is_throttled().then(|| throttle.unwrap_or(Throttle::Unknown));
+    if let Some(kind) = throttle {
+        ticket.throttled(kind);
+    }
+    if short || throttle == Some(Throttle::Capacity) {
+        ticket.region_is_short(now);
+    }
     let state = Arc::clone(ticket.state());
     let transition = ticket.finish(outcome, advice, now, fastrand::u64(..));
     let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool)) else { return };
@@ -176,6 +258,9 @@ pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<
         bound.meters.attempted(outcome);
         if let Some(throttle) = throttle {
             bound.meters.throttled(throttle);
+        }
+        if matches!(outcome, Outcome::ServerError | Outcome::StreamFailed) {
+            bound.meters.failed(failure.unwrap_or(Failure::Internal));
         }
         bound.meters.in_flight.dec();
         if outcome == Outcome::ConnectFailed {
@@ -210,15 +295,7 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
     let Some(admission) = ctx.admission.as_ref() else { return Verb::Refuse };
     let Some(pool) = ctx.arrival.live.fleet.pools.get(admission.pool) else { return Verb::Refuse };
     let meters = ctx.arrival.live.pools.get(admission.pool).map(|p| &p.meters);
-    let mut situation = Situation {
-        attempts: ctx.attempts.count,
-        attempts_max: admission.attempts_max,
-        eligible_left: false,
-        deadline_passed: now >= admission.deadline,
-        relayed: ctx.relay.is_some(),
-        budget: true,
-        replayable: true,
-    };
+    let mut situation = situation(ctx, admission, now);
     let mut held = None;
     if failover::next(outcome, &Situation { eligible_left: true, ..situation }) == Next::NextAttempt {
         situation.budget = pool.budget().grants(now);
@@ -270,51 +347,4 @@ fn fault(ctx: &RequestContext, refusal: Refusal, now: Moment) -> Fault {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn status(code: u16) -> Outcome {
-        by_status(StatusCode::from_u16(code).unwrap_or_default())
-    }
-
-    #[test]
-    fn every_status_has_its_outcome() {
-        for (codes, outcome) in [
-            (&[101, 200, 201, 204, 301][..], Outcome::Served),
-            (&[400, 404, 409, 413, 415, 422], Outcome::ClientError),
-            (&[401, 403], Outcome::BackendDenied),
-            (&[429], Outcome::RateLimited),
-            (&[408, 500, 502, 503, 504, 529], Outcome::ServerError),
-        ] {
-            for code in codes {
-                assert_eq!(status(*code), outcome, "{code}");
-            }
-        }
-    }
-
-    #[test]
-    fn an_error_is_the_clients_the_backends_early_or_late() {
-        let raised = |kind: ErrorType, source: ErrorSource| {
-            let mut error = Error::new(kind);
-            error.esource = source;
-            error
-        };
-        for (kind, source, relayed, outcome) in [
-            (DEPLOYMENT_MISSING, ErrorSource::Upstream, false, Outcome::DeploymentMissing),
-            (STREAM_THROTTLED, ErrorSource::Upstream, false, Outcome::StreamThrottled),
-            (STREAM_FAILED, ErrorSource::Upstream, false, Outcome::StreamFailed),
-            (STREAM_BROKEN, ErrorSource::Upstream, false, Outcome::StreamBroken),
-            (FIRST_BYTE_TIMEOUT, ErrorSource::Downstream, false, Outcome::TimedOut),
-            (IDLE_TIMEOUT, ErrorSource::Downstream, true, Outcome::BrokenLate),
-            (TOTAL_TIMEOUT, ErrorSource::Upstream, true, Outcome::BrokenLate),
-            (ErrorType::ReadTimedout, ErrorSource::Upstream, false, Outcome::TimedOut),
-            (ErrorType::ConnectionClosed, ErrorSource::Upstream, false, Outcome::BrokenEarly),
-            (ErrorType::ConnectionClosed, ErrorSource::Upstream, true, Outcome::BrokenLate),
-            (ErrorType::ConnectionClosed, ErrorSource::Downstream, false, Outcome::ClientGone),
-            (ErrorType::WriteError, ErrorSource::Downstream, true, Outcome::ClientGone),
-        ] {
-            let label = format!("{kind:?} {source:?} {relayed}");
-            assert_eq!(by_error(&raised(kind, source), relayed), outcome, "{label}");
-        }
-    }
-}
+mod tests;

@@ -3,7 +3,7 @@
 use super::live::Live;
 use super::overload::Begun;
 use super::wrapper::Desk;
-use crate::domain::{Caller, ClientCertificate, Denial, Fault, Moment, Outcome, Throttle, Zones};
+use crate::domain::{Caller, ClientCertificate, Denial, Failure, Fault, Moment, Outcome, Throttle, Zones};
 use crate::openai::facts::Facts;
 use crate::openai::operation::{Operation, Shape};
 use crate::openai::sse::{BodyScanner, Scanner, Stripper};
@@ -159,6 +159,8 @@ pub(super) struct Attempts {
     pub(super) count: u32,
     /// What it asks of a pick: the backends tried and barred, the cost of an attempt.
     pub(super) wanted: Wanted,
+    /// Tokens of the prompt, as counted or by its length.
+    pub(super) prompt: u64,
     /// The attempt under way.
     pub(super) current: Option<Current>,
     /// Picked by `classify` for the next attempt.
@@ -177,6 +179,10 @@ pub(super) struct Current {
     pub(super) status: u16,
     /// What its 429 is about.
     pub(super) throttle: Option<Throttle>,
+    /// What its 5xx says.
+    pub(super) failure: Option<Failure>,
+    /// It says that its region is short of the model.
+    pub(super) short: bool,
     /// Its stream was asked for a usage that the client did not ask for.
     pub(super) asked_usage: bool,
     /// Its answer is held until it begins; only then is it a success.
@@ -218,6 +224,8 @@ pub(super) enum Meter {
     Events(Box<Scanner>),
     /// One JSON answer.
     Body(Box<BodyScanner>),
+    /// A refusal of the request: its beginning, as far as it is looked at.
+    Refusal(Vec<u8>),
     /// A WebSocket: nothing to read, counted while it is open.
     Tunnel,
     /// Nothing to read.

@@ -34,6 +34,8 @@ pub(super) struct Clock {
     total: Option<Instant>,
     /// When what is held is let go.
     pub(super) hold: Option<Instant>,
+    /// When a stream is too late, and for what.
+    pub(super) pace: Option<(Instant, ErrorType)>,
     /// When bytes last came.
     pub(super) progress: Option<Instant>,
     /// When the timer fires, and the timer.
@@ -60,6 +62,10 @@ impl Clock {
             (Some(progress), _) => (progress + self.idle, IDLE_TIMEOUT),
             (None, Some(started)) => (started + self.first_byte, FIRST_BYTE_TIMEOUT),
             (None, None) => return None,
+        };
+        let (at, kind) = match &self.pace {
+            Some((late, kind)) if *late < at => (*late, kind.clone()),
+            _ => (at, kind),
         };
         match self.total {
             Some(total) if total < at && self.progress.is_some() => Some((total, TOTAL_TIMEOUT)),

@@ -8,11 +8,12 @@ use super::header::{self as fields, API_KEY, ATTEMPTS, REQUEST_ID};
 use super::hold::Watch;
 use super::hops::{self, Via};
 use super::live::Model;
+use super::pace::Limits;
 use super::rules;
 use super::select::first_byte_timeout;
 use super::tokens;
 use super::wrapper::Order;
-use crate::config::snapshot::{Auth, Backend, Pool};
+use crate::config::snapshot::{Auth, Backend, Pace, Pool};
 use crate::domain::Moment;
 use crate::openai::operation;
 use crate::openai::rewrite::{self, Segments};
@@ -63,10 +64,12 @@ pub(super) fn forward(
     };
     let total = pool.timeouts.total.saturating_sub(now.since(ctx.arrival.at));
     let watch = watch(admission, backend, pool);
+    let pace = pace(pool, admission, ctx.attempts.prompt, now);
     admission.desk.place(Order {
         body,
-        first_byte: first_byte_timeout(pool, admission, now),
+        first_byte: pace.first_token.unwrap_or_else(|| first_byte_timeout(pool, admission, now)),
         idle: pool.timeouts.idle,
+        pace,
         total: deadline::now().checked_add(total),
         watch,
     });
@@ -84,15 +87,26 @@ fn tunnel_order(pool: &Pool, admission: &Admission, now: Moment) -> Order {
         first_byte: pool.failover.stream_first_byte_timeout.min(now.until(admission.deadline)),
         idle: pool.timeouts.websocket_idle,
         total: None,
+        pace: Limits::default(),
         watch: Watch::default(),
     }
+}
+
+/// What a stream must keep to. A prompt of `prompt` tokens has to be read before the first one can be told.
+fn pace(pool: &Pool, admission: &Admission, prompt: u64, now: Moment) -> Limits {
+    if !admission.facts.stream {
+        return Limits::default();
+    }
+    let Pace { first_token, stall, rate } = pool.pace;
+    let left = now.until(admission.deadline);
+    Limits { first_token: first_token.map(|first| first.limit(prompt, left)), stall, rate }
 }
 
 /// Which answers are held: a 404 that may be about our own deployment name, and a stream until its first delta.
 fn watch(admission: &Admission, backend: &Backend, pool: &Pool) -> Watch {
     let missing =
         backend.deployment.is_some() || admission.facts.model.is_some() || admission.operation.model_in_body();
-    Watch { missing, gate: pool.gate.filter(|_| admission.facts.stream) }
+    Watch { missing, trouble: false, gate: pool.gate.filter(|_| admission.facts.stream) }
 }
 
 fn target(incoming: &RequestHeader, admission: &Admission, backend: &Backend) -> String {

@@ -1,5 +1,5 @@
 //! [`Hold`]: what is held back of an answer until its beginning tells what it is. A 404: is it about our deployment's name,
-//! or the client's own? A stream, at the *gate*: does an error come, or the end, before its first delta?
+//! or the client's own? A 429 or 500 that another backend will make up for: what is it about? A stream, at the *gate*: does an error come, or the end, before its first delta?
 //!
 //! Bounded in bytes, events and time. It raises an error where the answer must not reach the client, and never says what follows
 //! from it. What is let go is let go in the order in which it came.
@@ -7,6 +7,7 @@
 use crate::config::snapshot::Gate;
 use crate::openai::answer::{self, Media};
 use crate::openai::sse::{Opening, Scanner, StreamErrorKind};
+use crate::openai::trouble::{self, About, PREFIX_MAX};
 use bytes::BytesMut;
 use http::{StatusCode, header};
 use pingora::http::ResponseHeader;
@@ -24,6 +25,13 @@ pub(super) const STREAM_FAILED: ErrorType = ErrorType::Custom("stream_failed");
 /// A stream ended or broke before its first delta.
 pub(super) const STREAM_BROKEN: ErrorType = ErrorType::Custom("stream_broken");
 
+/// The body of a 429 that is not relayed has been looked at.
+pub(super) const RATE_LIMITED: ErrorType = ErrorType::Custom("rate_limited");
+/// The same of a 500.
+pub(super) const SERVER_ERROR: ErrorType = ErrorType::Custom("server_error");
+
+/// How long the body of a failure is waited for: mostly it comes with the header.
+const TROUBLE_TIME: Duration = Duration::from_millis(250);
 /// Bytes of a 404 that are held at most.
 const NOT_FOUND_MAX: usize = 2048;
 /// With bytes coming for this long a 404 is relayed as it is: what drips is slow, not wrong.
@@ -34,6 +42,8 @@ const NOT_FOUND_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Watch {
     /// A 404 may be about our own deployment name.
     pub(super) missing: bool,
+    /// This answer is not relayed whatever it says: its body tells what it is about.
+    pub(super) trouble: bool,
     /// The gate of a stream.
     pub(super) gate: Option<Gate>,
 }
@@ -71,6 +81,8 @@ pub(super) struct Held {
 
 enum Reader {
     NotFound(BytesMut),
+    /// The error to raise in the end.
+    Trouble(BytesMut, ErrorType),
     Stream(Box<Scanner>),
 }
 
@@ -84,7 +96,7 @@ enum Finding {
 impl Hold {
     /// At the start of an attempt.
     pub(super) const fn new(watch: Watch) -> Self {
-        if watch.missing || watch.gate.is_some() { Self::Watching(watch) } else { Self::Off }
+        if watch.missing || watch.trouble || watch.gate.is_some() { Self::Watching(watch) } else { Self::Off }
     }
 
     /// Returns the tasks that may be written now.
@@ -110,6 +122,9 @@ impl Hold {
             Finding::TooEarly if now < held.until => Ok(Vec::new()),
             Finding::Raise(kind) => Err(raised(kind)),
             Finding::TooEarly | Finding::Release => {
+                if let Some(error) = held.trouble() {
+                    return Err(error);
+                }
                 let tasks = std::mem::take(&mut held.tasks);
                 *self = Self::Off;
                 Ok(tasks)
@@ -120,8 +135,23 @@ impl Hold {
     /// When the gate opens by itself, whether bytes come or not.
     pub(super) const fn until(&self) -> Option<Instant> {
         match self {
-            Self::Holding(Held { reader: Reader::Stream(_), until, .. }) => Some(*until),
+            Self::Holding(Held { reader: Reader::Stream(_) | Reader::Trouble(..), until, .. }) => Some(*until),
             _ => None,
+        }
+    }
+
+    /// The time of a failure's body is up: the error to raise.
+    pub(super) fn trouble(&self) -> Option<Box<Error>> {
+        if let Self::Holding(held) = self { held.trouble() } else { None }
+    }
+
+    /// What the error says that is held.
+    pub(super) fn about(&self) -> Option<About> {
+        let Self::Holding(held) = self else { return None };
+        match &held.reader {
+            Reader::NotFound(_) => None,
+            Reader::Trouble(text, _) => trouble::about(text),
+            Reader::Stream(scanner) => scanner.error().map(|error| error.about),
         }
     }
 
@@ -139,6 +169,11 @@ impl Held {
     /// What has to be read of an answer with this header; `None` when the header tells all.
     fn of(watch: Watch, header: &ResponseHeader, now: Instant) -> Option<Self> {
         let (reader, time, size_max) = match watch.gate {
+            _ if watch.trouble => {
+                let limited = header.status == StatusCode::TOO_MANY_REQUESTS;
+                let kind = if limited { RATE_LIMITED } else { SERVER_ERROR };
+                (Reader::Trouble(BytesMut::new(), kind), TROUBLE_TIME, PREFIX_MAX)
+            }
             _ if watch.missing && header.status == StatusCode::NOT_FOUND => {
                 (Reader::NotFound(BytesMut::new()), NOT_FOUND_TIME, NOT_FOUND_MAX)
             }
@@ -148,6 +183,10 @@ impl Held {
             _ => return None,
         };
         Some(Self { tasks: Vec::new(), reader, until: now + time, size: 0, size_max, ended: false })
+    }
+
+    fn trouble(&self) -> Option<Box<Error>> {
+        if let Reader::Trouble(_, kind) = &self.reader { Some(raised(kind.clone())) } else { None }
     }
 
     fn take(&mut self, task: HttpTask) -> Result<()> {
@@ -175,7 +214,7 @@ impl Held {
         let room = self.size_max.saturating_sub(self.size);
         let seen = part.get(..part.len().min(room)).unwrap_or_default();
         match &mut self.reader {
-            Reader::NotFound(text) => text.extend_from_slice(seen),
+            Reader::NotFound(text) | Reader::Trouble(text, _) => text.extend_from_slice(seen),
             Reader::Stream(scanner) => scanner.feed(seen),
         }
         self.size = self.size.saturating_add(part.len());
@@ -188,6 +227,10 @@ impl Held {
                 Some(true) => Finding::Raise(DEPLOYMENT_MISSING),
                 None if !full && !self.ended => Finding::TooEarly,
                 _ => Finding::Release,
+            },
+            Reader::Trouble(text, kind) => match trouble::about(text) {
+                None if !full && !self.ended => Finding::TooEarly,
+                _ => Finding::Raise(kind.clone()),
             },
             Reader::Stream(scanner) => {
                 if self.ended && !full {
@@ -216,153 +259,4 @@ fn raised(kind: ErrorType) -> Box<Error> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests may panic")]
-mod tests {
-    use super::super::deadline::now;
-    use super::*;
-    use bytes::Bytes;
-
-    const GATE: Gate = Gate { events: 4, bytes: 1000, time: Duration::from_secs(5) };
-    const BOTH: Watch = Watch { missing: true, gate: Some(GATE) };
-    const EVENTS: &str = "text/event-stream";
-    const ERROR: &str = "data: {\"error\":{\"code\":\"no_capacity\",\"message\":\"x\"}}\n\n";
-    const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
-    const DELTA: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
-
-    fn head(status: u16, media: &str) -> HttpTask {
-        let mut header = ResponseHeader::build(status, None).unwrap();
-        header.insert_header("content-type", media.to_owned()).unwrap();
-        HttpTask::Header(Box::new(header), false)
-    }
-
-    fn body(text: &str) -> HttpTask {
-        HttpTask::Body(Some(Bytes::copy_from_slice(text.as_bytes())), false)
-    }
-
-    fn failed() -> HttpTask {
-        HttpTask::Failed(Error::new(ErrorType::ReadError))
-    }
-
-    /// Tasks let through after each step, or the error raised.
-    fn steps(watch: Watch, tasks: Vec<HttpTask>) -> Vec<Result<usize, ErrorType>> {
-        let mut hold = Hold::new(watch);
-        let sift = |task| hold.sift(vec![task], now()).map(|tasks| tasks.len()).map_err(|error| error.etype().clone());
-        tasks.into_iter().map(sift).collect()
-    }
-
-    #[test]
-    fn a_stream_waits_for_its_first_delta_and_no_longer() {
-        let (half, rest) = ERROR.split_at(9);
-        for (tasks, want) in [
-            (vec![body(ROLE), body(DELTA), body(ERROR)], vec![Ok(0), Ok(3), Ok(1)]),
-            (vec![body(ROLE), body(ROLE), body(ERROR)], vec![Ok(0), Ok(0), Err(STREAM_THROTTLED)]),
-            (vec![body(ERROR)], vec![Err(STREAM_THROTTLED)]),
-            (vec![body(half), body(rest)], vec![Ok(0), Err(STREAM_THROTTLED)]),
-            (vec![body("data: {\"error\":{\"code\":\"x\"}}\n\n")], vec![Err(STREAM_FAILED)]),
-            (vec![body(ROLE), body("data: {\"error\":{\"type\":\"user_error\"}}\n\n")], vec![Ok(0), Ok(3)]),
-            (vec![body(": alive\n\n"), body(": alive\n\n"), body(DELTA)], vec![Ok(0), Ok(0), Ok(4)]),
-            (vec![body(": alive\n\n"), body(ERROR)], vec![Ok(0), Err(STREAM_THROTTLED)]),
-            (vec![body(&": alive\n\n".repeat(200))], vec![Ok(2)]),
-            (vec![body(ROLE), body(ROLE), body(ROLE), body(ROLE)], vec![Ok(0), Ok(0), Ok(0), Ok(5)]),
-            (vec![HttpTask::Done], vec![Err(STREAM_BROKEN)]),
-            (vec![body(ROLE), HttpTask::Done], vec![Ok(0), Err(STREAM_BROKEN)]),
-            (vec![body(ROLE), failed()], vec![Ok(0), Err(STREAM_BROKEN)]),
-            (vec![body("data: [DONE]"), HttpTask::Done], vec![Ok(0), Ok(3)]),
-            (vec![body(ERROR.trim_end()), HttpTask::Done], vec![Ok(0), Err(STREAM_THROTTLED)]),
-        ] {
-            let label = format!("{tasks:?}");
-            let tasks: Vec<HttpTask> = [head(200, EVENTS)].into_iter().chain(tasks).collect();
-            assert_eq!(steps(BOTH, tasks), [vec![Ok(0)], want].concat(), "{label}");
-        }
-    }
-
-    #[test]
-    fn only_streams_that_can_be_read_wait() {
-        for header in [head(200, "application/json"), head(500, EVENTS), head(201, EVENTS)] {
-            assert_eq!(steps(BOTH, vec![header, body(ERROR)]), [Ok(1), Ok(1)]);
-        }
-        let HttpTask::Header(mut header, _) = head(200, EVENTS) else { unreachable!() };
-        header.insert_header("content-encoding", "br").unwrap();
-        assert_eq!(steps(BOTH, vec![HttpTask::Header(header, false), body(ERROR)]), [Ok(1), Ok(1)]);
-        assert_eq!(steps(Watch::default(), vec![head(200, EVENTS), body(ERROR)]), [Ok(1), Ok(1)]);
-    }
-
-    /// What becomes of a stream in pieces of this size: bytes let through, or the error raised.
-    fn in_pieces(stream: &str, size: usize) -> Result<usize, ErrorType> {
-        let mut hold = Hold::new(BOTH);
-        let pieces = stream.as_bytes().chunks(size).map(|piece| HttpTask::Body(Some(piece.to_vec().into()), false));
-        let mut passed = 0;
-        for task in [head(200, EVENTS)].into_iter().chain(pieces).chain([HttpTask::Done]) {
-            for task in hold.sift(vec![task], now()).map_err(|error| error.etype().clone())? {
-                if let HttpTask::Body(Some(bytes), _) = task {
-                    passed += bytes.len();
-                }
-            }
-        }
-        Ok(passed)
-    }
-
-    #[test]
-    fn any_chunking_of_a_stream_comes_to_the_same_as_the_whole() {
-        let long = format!("data: {{\"type\":\"response.created\",\"x\":\"{}\"}}\n\n", "y".repeat(900));
-        for stream in [
-            [ROLE, ERROR].concat(),
-            [ROLE, DELTA, ERROR].concat(),
-            [ROLE, ROLE, ROLE, ROLE, ERROR].concat(),
-            [": a\n\n", ROLE, "data: {\"error\":{\"code\":\"content_filter\"}}\n\n"].concat(),
-            [&long, ERROR].concat(),
-            [ROLE, ": a\r\n\r\n"].concat(),
-            String::new(),
-        ] {
-            let whole = in_pieces(&stream, 10_000);
-            for size in [1, 2, 3, 7, 50, 200] {
-                assert_eq!(in_pieces(&stream, size), whole, "pieces of {size}: {stream}");
-            }
-            assert!(whole.is_err() || whole == Ok(stream.len()), "nothing is lost: {stream}");
-        }
-    }
-
-    #[test]
-    fn the_gate_opens_when_its_time_is_up() {
-        let mut hold = Hold::new(BOTH);
-        let begin = now();
-        assert!(hold.sift(vec![head(200, EVENTS)], begin).unwrap().is_empty());
-        assert_eq!(hold.until(), Some(begin + GATE.time));
-        assert!(hold.sift(vec![body(": a\n\n")], begin + GATE.time / 2).unwrap().is_empty());
-        assert_eq!(hold.sift(vec![body(": b\n\n")], begin + GATE.time).unwrap().len(), 3);
-        assert_eq!(hold.until(), None);
-        assert_eq!(hold.sift(vec![body(ERROR)], begin + GATE.time).unwrap().len(), 1);
-    }
-
-    #[test]
-    fn what_is_let_go_in_silence_keeps_its_order() {
-        for (all, at_once, then) in [(true, 3, 1), (false, 1, 3)] {
-            let mut hold = Hold::new(BOTH);
-            for task in [head(200, EVENTS), body(ROLE), body(": a\n\n")] {
-                assert!(hold.sift(vec![task], now()).unwrap().is_empty());
-            }
-            let tasks = hold.let_go(all);
-            assert!(matches!(tasks.first(), Some(HttpTask::Header(..))));
-            assert_eq!(tasks.len(), at_once);
-            assert!(hold.let_go(all).is_empty());
-            let tasks = hold.sift(vec![body(DELTA)], now()).unwrap();
-            assert_eq!(tasks.len(), then);
-            assert!(matches!(tasks.last(), Some(HttpTask::Body(Some(last), _)) if last == DELTA));
-            assert_eq!(hold.sift(vec![body(ERROR)], now()).unwrap().len(), 1);
-        }
-    }
-
-    #[test]
-    fn a_404_waits_until_it_tells_whose_it_is() {
-        let json = "application/json";
-        let missing = "{\"error\":{\"code\":\"DeploymentNotFound\"}}";
-        for (tasks, want) in [
-            (vec![head(404, json), body(missing)], vec![Ok(0), Err(DEPLOYMENT_MISSING)]),
-            (vec![head(404, json), body("{\"error\":{"), body("}}")], vec![Ok(0), Ok(0), Ok(3)]),
-            (vec![head(404, json), HttpTask::Done], vec![Ok(0), Ok(2)]),
-            (vec![head(400, json), body(missing)], vec![Ok(1), Ok(1)]),
-        ] {
-            assert_eq!(steps(BOTH, tasks), want);
-        }
-    }
-}
+mod tests;

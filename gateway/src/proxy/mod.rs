@@ -35,6 +35,7 @@ mod hops;
 mod limits;
 mod live;
 mod overload;
+mod pace;
 mod read;
 mod redirect;
 mod refuse;

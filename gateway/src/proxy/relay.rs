@@ -11,6 +11,7 @@ use crate::openai::answer::{self, Media};
 use crate::openai::operation::Operation;
 use crate::openai::refusal;
 use crate::openai::sse;
+use crate::openai::trouble::PREFIX_MAX;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use pingora::http::ResponseHeader;
@@ -28,6 +29,7 @@ pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: 
         _ if header.status == StatusCode::SWITCHING_PROTOCOLS => Meter::Tunnel,
         Media::EventStream => Meter::Events(Box::new(tokens::scanner(ctx))),
         Media::Json if header.status.is_success() => Meter::Body(Box::default()),
+        Media::Json if header.status == StatusCode::BAD_REQUEST => Meter::Refusal(Vec::new()),
         Media::Json | Media::Other => Meter::Off,
     };
     let status = header.status.as_u16();
@@ -60,7 +62,7 @@ pub(super) fn count_open(ctx: &RequestContext, relay: &Relay, by: i64) {
     match relay.meter {
         Meter::Events(_) => pool.meters.streams_open.add(by),
         Meter::Tunnel => pool.meters.websockets_open.add(by),
-        Meter::Body(_) | Meter::Off => {}
+        Meter::Body(_) | Meter::Refusal(_) | Meter::Off => {}
     }
 }
 
@@ -127,6 +129,10 @@ pub(super) fn pass(ctx: &mut RequestContext, body: &mut Option<Bytes>, end: bool
         match &mut relay.meter {
             Meter::Events(scanner) => scanner.feed(chunk),
             Meter::Body(scanner) => scanner.feed(chunk),
+            Meter::Refusal(text) => {
+                let room = PREFIX_MAX.saturating_sub(text.len()).min(chunk.len());
+                text.extend_from_slice(chunk.get(..room).unwrap_or_default());
+            }
             Meter::Tunnel | Meter::Off => {}
         }
     }
@@ -176,11 +182,15 @@ pub(super) async fn end_broken(session: &mut Session, ctx: &RequestContext) {
     if !scanner.at_boundary() {
         event.extend_from_slice(b"\n\n");
     }
-    event.extend_from_slice(&sse::error_event(
-        request_id,
-        "The backend's stream broke off before its end. What was received so far is incomplete.",
-        "stream_broken",
-    ));
+    let (message, code) = match ctx.attempts.trail.last().map(|step| step.outcome) {
+        Some(outcome @ Outcome::StreamStalled) => {
+            ("The backend's stream was too slow. What was received so far is incomplete.", outcome.label())
+        }
+        _ => {
+            ("The backend's stream broke off before its end. What was received so far is incomplete.", "stream_broken")
+        }
+    };
+    event.extend_from_slice(&sse::error_event(request_id, message, code));
     // HTTP/2 drops queued data on a reset, so there the stream ends after the event; on HTTP/1.1 the missing last chunk
     // tells the break to clients that do not read events.
     let http2 = ctx.envelope.as_ref().is_some_and(|e| e.http2);

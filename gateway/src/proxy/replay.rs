@@ -6,7 +6,8 @@
 //! what they mean.
 
 use super::deadline::{Clock, Passed, now};
-use super::hold::Hold;
+use super::hold::{Hold, Watch};
+use super::pace::Pace;
 use super::wrapper::{Desk, Order, Role};
 use crate::openai::rewrite::Segments;
 use bytes::{Bytes, BytesMut};
@@ -23,6 +24,7 @@ pub(super) struct Replay {
     cursor: usize,
     clock: Clock,
     hold: Hold,
+    pace: Pace,
 }
 
 impl Replay {
@@ -70,7 +72,7 @@ impl Replay {
         if let (Hold::Late(_), ServerSession::H1(session)) = (&self.hold, inner) {
             session.write_proxy_tasks().await?;
         }
-        let tasks = self.hold.sift(tasks, now())?;
+        let tasks = self.hold.sift(tasks, now()).inspect_err(|_error| desk.tell(self.hold.about()))?;
         self.clock.hold = self.hold.until();
         if matches!(self.hold, Hold::Off) {
             desk.open();
@@ -85,13 +87,16 @@ impl Role for Replay {
     fn obey(&mut self, order: Order) {
         self.clock = Clock::new(order.first_byte, order.idle, order.total);
         self.hold = Hold::new(order.watch);
+        self.pace = Pace::new(order.pace);
         self.body = order.body;
         self.cursor = 0;
     }
 
     /// Rewinds the body.
     fn start(&mut self) {
-        self.clock.started = Some(now());
+        let now = now();
+        self.clock.started = Some(now);
+        self.pace.start(now);
         self.cursor = 0;
     }
 
@@ -115,7 +120,10 @@ impl Role for Replay {
             };
             match passed {
                 Passed::Deadline(error) => return Err(error),
-                Passed::Hold => self.let_go(inner).await?,
+                Passed::Hold => match self.hold.trouble() {
+                    Some(error) => return Err(error),
+                    None => self.let_go(inner).await?,
+                },
             }
         }
     }
@@ -123,16 +131,29 @@ impl Role for Replay {
     async fn respond(&mut self, inner: &mut ServerSession, desk: &Desk, tasks: Vec<HttpTask>) -> Result<bool> {
         let answering = |t: &HttpTask| !matches!(t, HttpTask::Header(h, _) if h.status.is_informational());
         if tasks.iter().any(answering) {
-            self.clock.progress = Some(now());
+            let now = now();
+            self.clock.progress = Some(now);
+            if self.pace.is_on() {
+                self.pace.see(&tasks, now);
+                self.clock.pace = self.pace.due();
+            }
+        }
+        if desk.takes_a_look() {
+            self.hold = Hold::new(Watch { trouble: true, ..Watch::default() });
         }
         let tasks = if matches!(self.hold, Hold::Off) { tasks } else { self.sift(inner, desk, tasks).await? };
         if tasks.is_empty() {
             return Ok(false);
         }
-        match inner {
+        let ended = match inner {
             // Each chunk's future lies in a box of its own: with the other protocols in it, it would be half as large again.
-            ServerSession::H1(session) => session.response_duplex_vec(tasks).await,
-            other => Box::pin(other.response_duplex_vec(tasks)).await,
+            ServerSession::H1(session) => session.response_duplex_vec(tasks).await?,
+            other => Box::pin(other.response_duplex_vec(tasks)).await?,
+        };
+        if let Some(before) = self.clock.progress.filter(|_| self.pace.is_on()) {
+            self.pace.excuse(now().saturating_duration_since(before));
+            self.clock.pace = self.pace.due();
         }
+        Ok(ended)
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn first(ctx: &mut RequestContext, now: Moment) -> Result<(), Fault> 
     let pool = ctx.arrival.live.fleet.pools.get(admission.pool).ok_or(Fault::Internal)?;
     let prompt = ctx.limited.as_ref().filter(|limited| limited.counted).map(|limited| limited.prompt);
     let body = if admission.multipart { 0 } else { admission.body.len() };
+    ctx.attempts.prompt = quota::prompt(body, prompt);
     ctx.attempts.wanted.cost = quota::cost(admission.operation, &admission.facts, body, prompt);
     ctx.attempts.wanted.key = key(ctx, admission);
     if let Some(residence) = &ctx.residence {
@@ -93,6 +94,8 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
         outcome: None,
         status: 0,
         throttle: None,
+        failure: None,
+        short: false,
         asked_usage: false,
         gated: false,
         advice: None,

@@ -15,7 +15,8 @@ use crate::config::snapshot::{Backend, Consumer};
 use crate::domain::{Denial, Ending, Fault, Moment, Outcome, Throttle, Usage};
 use crate::openai::operation;
 use crate::openai::refusal::Refusal;
-use crate::openai::sse::StreamErrorKind;
+use crate::openai::sse::StreamError;
+use crate::openai::trouble;
 use crate::policy::screen::finding::Finding;
 use crate::policy::trace;
 use crate::telemetry::{AttemptRecord, Record, Timestamp, TokensRecord, WafRecord};
@@ -70,16 +71,30 @@ fn close_attempt(ctx: &mut RequestContext, error: Option<&Error>, now: Moment) {
     let Some(outcome) = ctx.attempts.current.as_ref().map(|c| c.outcome) else { return };
     let outcome = match error {
         Some(e) => classify::by_error(e, ctx.relay.is_some()),
-        None => error_event(ctx).and_then(classify::by_event).or(outcome).unwrap_or(Outcome::ClientGone),
+        None => match error_event(ctx) {
+            Some(event) => classify::hear(ctx, event),
+            None if is_filtered(ctx) => Some(Outcome::ContentFiltered),
+            None => None,
+        }
+        .or(outcome)
+        .unwrap_or(Outcome::ClientGone),
     };
     classify::finish(ctx, outcome, classify::advised(ctx, outcome), now);
 }
 
 /// The error event that a relayed stream has ended with.
-fn error_event(ctx: &RequestContext) -> Option<StreamErrorKind> {
+fn error_event(ctx: &RequestContext) -> Option<StreamError> {
     match ctx.relay.as_ref().map(|relay| &relay.meter) {
-        Some(Meter::Events(scanner)) => scanner.error().map(|error| error.kind),
+        Some(Meter::Events(scanner)) => scanner.error(),
         _ => None,
+    }
+}
+
+/// The content filter has refused the request.
+fn is_filtered(ctx: &RequestContext) -> bool {
+    match ctx.relay.as_ref().map(|relay| &relay.meter) {
+        Some(Meter::Refusal(text)) => trouble::about(text).is_some_and(|about| about.filtered),
+        _ => false,
     }
 }
 
@@ -88,7 +103,10 @@ fn error_event(ctx: &RequestContext) -> Option<StreamErrorKind> {
 fn ending(ctx: &RequestContext, error: Option<&Error>, told: bool) -> Ending {
     let last = ctx.attempts.trail.last().map(|step| step.outcome);
     let client_gone = last == Some(Outcome::ClientGone)
-        || error.is_some_and(|e| *e.esource() == ErrorSource::Downstream && last != Some(Outcome::BrokenLate));
+        || error.is_some_and(|e| {
+            let ours = matches!(last, Some(Outcome::BrokenLate | Outcome::StreamStalled));
+            *e.esource() == ErrorSource::Downstream && !ours
+        });
     if let Some(verdict) = &ctx.verdict {
         return match verdict {
             _ if client_gone && !told => Ending::ClientGone,
@@ -103,6 +121,8 @@ fn ending(ctx: &RequestContext, error: Option<&Error>, told: bool) -> Ending {
     match (last, &ctx.relay) {
         _ if client_gone => Ending::ClientGone,
         (Some(Outcome::BrokenLate), _) => Ending::BrokenLate,
+        (Some(Outcome::ContentFiltered), _) => Ending::ContentFiltered,
+        (Some(Outcome::StreamStalled), _) => Ending::StreamStalled,
         (Some(Outcome::StreamThrottled | Outcome::StreamFailed), _) => Ending::StreamFailed,
         (_, Some(relay)) => match error_event(ctx) {
             Some(_) => Ending::ClientError,

@@ -127,7 +127,7 @@ fn told(relay: &Relay) -> Option<Usage> {
     match &relay.meter {
         Meter::Events(scanner) => scanner.usage(),
         Meter::Body(scanner) => scanner.usage(),
-        Meter::Tunnel | Meter::Off => None,
+        Meter::Refusal(_) | Meter::Tunnel | Meter::Off => None,
     }
 }
 
@@ -139,7 +139,7 @@ fn produced(ctx: &RequestContext, relay: &Relay) -> u64 {
         Meter::Events(scanner) => scanner.produced().unwrap_or(0),
         // A whole answer without a usage that can be believed, or cut short: by its length.
         Meter::Body(_) if generates(ctx) => by_length(usize::try_from(relay.bytes).unwrap_or(usize::MAX)),
-        Meter::Body(_) | Meter::Tunnel | Meter::Off => 0,
+        Meter::Body(_) | Meter::Refusal(_) | Meter::Tunnel | Meter::Off => 0,
     }
 }
 

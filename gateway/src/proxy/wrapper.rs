@@ -5,7 +5,9 @@
 //! The trait is `#[doc(hidden)]` (`gateway/decisions/0002`): Pingora is pinned, and only this file names it.
 
 use super::hold::Watch;
+use super::pace::Limits;
 use crate::openai::rewrite::Segments;
+use crate::openai::trouble::About;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::Stream;
@@ -34,6 +36,8 @@ pub(super) struct Order {
     pub(super) idle: Duration,
     /// When the whole answer must have ended.
     pub(super) total: Option<Instant>,
+    /// What a stream must keep to.
+    pub(super) pace: Limits,
     /// Which answers are held until their beginning tells what they are.
     pub(super) watch: Watch,
 }
@@ -45,9 +49,31 @@ pub(super) struct Desk {
     inner: Mutex<Option<Box<ServerSession>>>,
     open: AtomicBool,
     cut: AtomicBool,
+    look: AtomicBool,
+    about: Mutex<Option<About>>,
 }
 
 impl Desk {
+    /// The answer whose header has come is not relayed: its body is looked at.
+    pub(super) fn look(&self) {
+        self.look.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that was said; once.
+    pub(super) fn takes_a_look(&self) -> bool {
+        self.look.load(Ordering::Relaxed) && self.look.swap(false, Ordering::Relaxed)
+    }
+
+    /// What the error says for which an answer was not relayed.
+    pub(super) fn tell(&self, about: Option<About>) {
+        *self.about.lock() = about;
+    }
+
+    /// The same, once.
+    pub(super) fn told(&self) -> Option<About> {
+        self.about.lock().take()
+    }
+
     /// The answer that ends now is not whole: after its last byte the attempt has broken.
     pub(super) fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
@@ -56,6 +82,8 @@ impl Desk {
     /// Places the order of the attempt that is about to start.
     pub(super) fn place(&self, order: Order) {
         self.open.store(false, Ordering::Relaxed);
+        self.look.store(false, Ordering::Relaxed);
+        self.tell(None);
         *self.order.lock() = Some(order);
     }
 

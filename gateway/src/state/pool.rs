@@ -2,6 +2,7 @@
 //! `policy::select`; this file only says who stands for it.
 
 use super::backend::{BackendState, Rest};
+use super::cells::MomentCell;
 use super::headroom::HeadroomCell;
 use super::roster::{Budget, Member, PoolCore, PoolShared, Tried, Wanted, bit};
 use super::ticket::Ticket;
@@ -76,6 +77,7 @@ impl PoolState {
             weight: backend.weight,
             distance_km: backend.distance_km,
             spot: backend.site.spot,
+            short_until: MomentCell::default(),
         });
         let core = PoolCore {
             name: pool.name.clone(),
@@ -187,13 +189,13 @@ impl PoolState {
         survey
     }
 
-    /// Of the usable ones those that have room for `cost`; all of them where none has.
+    /// Of the usable ones those that have room for `cost`, in a region that is not short; all of them where none has.
     fn roomy(&self, usable: u64, cost: Cost, now: Moment) -> u64 {
         if usable.is_power_of_two() {
             return usable;
         }
         let marked = self.core.members.iter().enumerate().filter(|(index, _)| usable & bit(*index) != 0);
-        let roomy = marked.filter(|(_, member)| member.headroom.has_room(cost, now));
+        let roomy = marked.filter(|(_, member)| member.short_until.get() <= now && member.headroom.has_room(cost, now));
         match roomy.fold(0, |mask, (index, _)| mask | bit(index)) {
             0 => usable,
             roomy => roomy,

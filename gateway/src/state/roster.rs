@@ -1,6 +1,7 @@
 //! What a pool's picks and tickets share: its backends, its parameters, its retry budget. Chooses nothing.
 
 use super::backend::BackendState;
+use super::cells::MomentCell;
 use super::headroom::HeadroomCell;
 use crate::domain::{Cost, Moment, PoolName, QuotaName, Region};
 use crate::policy::budget::{RetryBudget, Spending};
@@ -104,6 +105,8 @@ pub(super) struct Member {
     pub(super) weight: u32,
     pub(super) distance_km: Option<f64>,
     pub(super) spot: Option<Spot>,
+    /// Until when its region is short of the model.
+    pub(super) short_until: MomentCell,
 }
 
 /// What a pool keeps over reloads besides its backends.
@@ -132,6 +135,16 @@ impl PoolCore {
     pub(super) fn account(&self, failover: bool, now: Moment) {
         let mut budget = self.shared.budget.lock();
         if failover { budget.withdraw() } else { budget.deposit(now) }
+    }
+
+    /// The region of the backend at `index` is short of the model: so are the others there.
+    pub(super) fn short(&self, index: usize, now: Moment) {
+        let until = now.after(self.ejection.rests.capacity_region);
+        let region = self.members.get(index).map(|member| &member.region);
+        let others = self.members.iter().enumerate().filter(|(other, _)| *other != index);
+        for (_, member) in others.filter(|(_, member)| Some(&member.region) == region) {
+            member.short_until.set(until);
+        }
     }
 
     pub(super) fn settle(&self, spending: Spending, now: Moment) {

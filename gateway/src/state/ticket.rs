@@ -3,7 +3,7 @@
 use super::backend::{BackendState, Rest};
 use super::headroom::HeadroomCell;
 use super::roster::{PoolCore, Tried};
-use crate::domain::{Budgets, Cost, Moment, Outcome, Region};
+use crate::domain::{Budgets, Cost, Moment, Outcome, Region, Throttle};
 use crate::policy::budget::Spending;
 use crate::policy::eject::{Report, Transition};
 use crate::policy::headroom::Mark;
@@ -24,6 +24,8 @@ pub struct Ticket {
     /// What it took of the backend's quota.
     mark: Mark,
     waiting: bool,
+    /// What its 429 is about.
+    throttle: Option<Throttle>,
     /// It drew from the retry budget and has not settled.
     drawn: bool,
     /// Its success was reported at its header.
@@ -54,7 +56,20 @@ impl Ticket {
         let mark = member.headroom.take(cost, now);
         let core = Arc::clone(core);
         let (started, waiting) = (now, true);
-        Some(Self { core, state, index, home, started, trial, mark, waiting, drawn, accepted: false, finished: false })
+        Some(Self {
+            core,
+            state,
+            index,
+            home,
+            started,
+            trial,
+            mark,
+            waiting,
+            throttle: None,
+            drawn,
+            accepted: false,
+            finished: false,
+        })
     }
 
     /// Index of the backend in its pool.
@@ -109,6 +124,16 @@ impl Ticket {
         }
     }
 
+    /// What its 429 is about; told before [`Ticket::finish`].
+    pub const fn throttled(&mut self, kind: Throttle) {
+        self.throttle = Some(kind);
+    }
+
+    /// The region is short of the model: others there are taken last for a while.
+    pub fn region_is_short(&self, now: Moment) {
+        self.core.short(self.index, now);
+    }
+
     /// The header is a success: reported now, not when a long answer ends, so that a trial and the counters do not wait
     /// for it. [`Ticket::finish`] still follows.
     pub fn accept(&mut self, now: Moment, draw: u64) -> Option<Transition> {
@@ -140,6 +165,7 @@ impl Ticket {
         let _turn = outcome.is_failure().then(|| self.core.shared.ejecting.lock());
         let report = Report {
             outcome,
+            throttle: self.throttle,
             advice,
             started: self.started,
             trial: self.trial.take(),

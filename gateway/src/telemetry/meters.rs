@@ -2,7 +2,9 @@
 //! no request hashes a label. The labels are closed sets, the series of what left the configuration are removed.
 
 use super::table::Families;
-use crate::domain::{BackendId, ConsumerName, Ending, Outcome, PoolName, Region, RouteName, RuleName, Throttle, Usage};
+use crate::domain::{
+    BackendId, ConsumerName, Ending, Failure, Outcome, PoolName, Region, RouteName, RuleName, Throttle, Usage,
+};
 use crate::policy::eject::Reason;
 use prometheus::core::{MetricVec, MetricVecBuilder};
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
@@ -205,6 +207,7 @@ pub struct BackendMeters {
     responses: [IntCounter; Ending::ALL.len()],
     ejections: [IntCounter; Reason::ALL.len()],
     throttles: [IntCounter; Throttle::ALL.len()],
+    failures: [IntCounter; Failure::ALL.len()],
     probes: [IntCounter; ProbeResult::ALL.len()],
     became_healthy: IntCounter,
     became_unhealthy: IntCounter,
@@ -241,6 +244,7 @@ impl BackendMeters {
             responses: Ending::ALL.map(|e| trail.take(&families.responses, &[pool, backend, region, e.label()])),
             ejections: Reason::ALL.map(|reason| trail.take(&families.ejections, &[pool, backend, reason.label()])),
             throttles: Throttle::ALL.map(|kind| trail.take(&families.throttles, &[pool, backend, kind.label()])),
+            failures: Failure::ALL.map(|kind| trail.take(&families.server_errors, &[pool, backend, kind.label()])),
             probes: ProbeResult::ALL.map(|result| trail.take(&families.probes, &[pool, backend, result.label()])),
             became_healthy: trail.take(&families.health_changes, &[pool, backend, "healthy"]),
             became_unhealthy: trail.take(&families.health_changes, &[pool, backend, "unhealthy"]),
@@ -268,6 +272,11 @@ impl BackendMeters {
     /// It answered 429.
     pub fn throttled(&self, kind: Throttle) {
         increment(&self.throttles, kind as usize);
+    }
+
+    /// It failed: a 408 or a 5xx.
+    pub fn failed(&self, kind: Failure) {
+        increment(&self.failures, kind as usize);
     }
 
     /// A request ended with this backend's answer.
@@ -360,6 +369,7 @@ mod tests {
         assert!(Outcome::ALL.iter().enumerate().all(|(index, outcome)| *outcome as usize == index));
         assert!(Ending::ALL.iter().enumerate().all(|(index, ending)| *ending as usize == index));
         assert!(Throttle::ALL.iter().enumerate().all(|(index, kind)| *kind as usize == index));
+        assert!(Failure::ALL.iter().enumerate().all(|(index, kind)| *kind as usize == index));
         assert!(ProbeResult::ALL.iter().enumerate().all(|(index, result)| *result as usize == index));
     }
 }

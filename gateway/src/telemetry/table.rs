@@ -138,7 +138,9 @@ table! {
     attempts: counter "tidegate_attempts_total" ["pool", "backend", "region", "outcome"]
         "Attempts at a backend, by outcome.";
     throttles: counter "tidegate_throttles_total" ["pool", "backend", "kind"]
-        "429s of a backend, by what their header says they are about.";
+        "429s of a backend, those inside a stream included, by what header or body say they are about.";
+    server_errors: counter "tidegate_server_errors_total" ["pool", "backend", "kind"]
+        "408s and 5xxs of a backend, those inside a stream included, by what status or body say of it.";
     failovers: counter "tidegate_failovers_total" ["pool", "reason"]
         "Further attempts after a failed one, by the outcome that caused them.";
     affinity: counter "tidegate_affinity_total" ["pool", "result"]

@@ -23,6 +23,7 @@ mod route;
 mod rules;
 mod secret;
 mod shared_limits;
+mod streams;
 mod time;
 mod tls;
 mod tokens;

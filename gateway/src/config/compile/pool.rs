@@ -1,16 +1,15 @@
 //! Compiles one pool: the parameters of its policies, its probe and its backends.
 
-use super::{backend, name, ordered, positive, probe, size, unique, zero_or_more};
-use crate::config::file::{self, Period, Switch};
+use super::{backend, name, ordered, positive, probe, streams, unique, zero_or_more};
+use crate::config::file::{self, Switch};
 use crate::config::report::Report;
-use crate::config::snapshot::{Gate, Pool, Timeouts};
+use crate::config::snapshot::{Pool, Timeouts};
 use crate::domain::PoolName;
 use crate::openai::affinity::Affinity;
 use crate::policy::distance::{Nearest, Spot};
 use crate::policy::residency::Outside;
-use crate::policy::{eject::Ejection, failover::Failover, select::Selection};
+use crate::policy::{eject::Ejection, failover::Failover, select::Selection, throttle::Rests};
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 /// Compiles the pool with this index; `None` only after a problem.
 pub(super) fn compile(typed: &file::Pool, index: usize, home: Option<Spot>, report: &mut Report<'_>) -> Option<Pool> {
@@ -24,7 +23,7 @@ pub(super) fn compile(typed: &file::Pool, index: usize, home: Option<Spot>, repo
     let failover = failover(&typed.failover, &format!("{path}.failover"), report);
     let ejection = ejection(&typed.ejection, &format!("{path}.ejection"), report);
     let timeouts = timeouts(&typed.timeouts, &format!("{path}.timeouts"), report);
-    let gate = gate(&typed.streams.gate, &format!("{path}.streams.gate"), report);
+    let (gate, pace) = streams::compile(&typed.streams, &format!("{path}.streams"), report);
     unique(typed.backends.iter().map(|one| one.name.as_str()), &format!("{path}.backends"), "backends", report);
     same_deployment(typed, &path, report);
     let mut backends = Vec::with_capacity(typed.backends.len());
@@ -52,23 +51,9 @@ pub(super) fn compile(typed: &file::Pool, index: usize, home: Option<Spot>, repo
             file::Nearest::Client => Nearest::Client,
         },
         outside: Outside::default(),
+        pace,
         backends: backends.into_iter().collect::<Option<_>>()?,
     })
-}
-
-/// Longest time that a stream is held: clients and what is in front of us wait for a header.
-const GATE_TIME_MAX: Duration = Duration::from_secs(60);
-const GATE_BYTES_MAX: u64 = 1024 * 1024;
-
-fn gate(typed: &Switch<file::Gate>, path: &str, report: &mut Report<'_>) -> Option<Gate> {
-    let Switch::On(typed) = typed else { return None };
-    let time = positive(typed.time, &format!("{path}.time"), report);
-    if time > GATE_TIME_MAX {
-        let message = format!("{} is longer than {}", typed.time, Period(GATE_TIME_MAX));
-        report.problem(&format!("{path}.time"), message, None);
-    }
-    let bytes = size(typed.bytes, 1, GATE_BYTES_MAX, &format!("{path}.bytes"), report);
-    Some(Gate { events: typed.events, bytes: usize::try_from(bytes).unwrap_or(usize::MAX), time })
 }
 
 /// One deployment listed twice gets two shares and, when it fails, two attempts.
@@ -126,10 +111,19 @@ fn ejection(typed: &file::Ejection, path: &str, report: &mut Report<'_>) -> Ejec
         base: positive(typed.base, &format!("{path}.base"), report),
         max: positive(typed.max, &format!("{path}.max"), report),
         share_max: typed.share_max.fraction(),
-        advised_default: positive(typed.advised_default, &format!("{path}.advised_default"), report),
-        advised_max: positive(typed.advised_max, &format!("{path}.advised_max"), report),
+        rests: rests(typed, path, report),
         misconfigured: positive(typed.misconfigured, &format!("{path}.misconfigured"), report),
         jitter: typed.jitter.fraction(),
+    }
+}
+
+fn rests(typed: &file::Ejection, path: &str, report: &mut Report<'_>) -> Rests {
+    Rests {
+        unknown: positive(typed.advised_default, &format!("{path}.advised_default"), report),
+        max: positive(typed.advised_max, &format!("{path}.advised_max"), report),
+        call_rate: positive(typed.call_rate, &format!("{path}.call_rate"), report),
+        day_quota: positive(typed.day_quota, &format!("{path}.day_quota"), report),
+        capacity_region: zero_or_more(typed.capacity_region, &format!("{path}.capacity_region"), report),
     }
 }
 

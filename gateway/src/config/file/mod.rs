@@ -50,7 +50,7 @@ pub(super) use rules::{
     Action, Condition, HeaderField, Operator, Protocol, Redirect, Rewrite, Rule, Transform, Variable,
 };
 pub(super) use shared_limits::SharedLimits;
-pub(super) use streams::Gate;
+pub(super) use streams::{Gate, Streams};
 pub(super) use tls::{ClientAuthMode, Pair, Tls, UnknownName};
 pub(super) use tokens::{Inject, Prices, Usage};
 pub(super) use usage_limits::{Part, Period as QuotaPeriod, Rate, UsageLimit, UsageState, Weights};

@@ -160,6 +160,12 @@ pub(in crate::config) struct Ejection {
     pub(in crate::config) advised_default: Period,
     /// Longest rest after a 429, whatever it says; default `10m`.
     pub(in crate::config) advised_max: Period,
+    /// Longest rest after too many requests in a short time; default `10s`.
+    pub(in crate::config) call_rate: Period,
+    /// How often a backend whose day's quota is gone is tried all the same; default `10m`.
+    pub(in crate::config) day_quota: Period,
+    /// How long the other backends of a region that is short are taken last; default `5s`.
+    pub(in crate::config) capacity_region: Period,
     /// Rest after a refusal of our credential or deployment; default `1m`.
     pub(in crate::config) misconfigured: Period,
     /// Spread of every ejection time as a share of it, upwards; default `10%`.
@@ -178,6 +184,9 @@ impl Default for Ejection {
             share_max: Share(defaults::EJECTION_SHARE_MAX_PERCENT),
             advised_default: Period(defaults::ADVISED_DEFAULT),
             advised_max: Period(defaults::ADVISED_MAX),
+            call_rate: Period(defaults::CALL_RATE_REST),
+            day_quota: Period(defaults::DAY_QUOTA_REST),
+            capacity_region: Period(defaults::CAPACITY_REGION_REST),
             misconfigured: Period(defaults::MISCONFIGURED),
             jitter: Share(defaults::EJECTION_JITTER_PERCENT),
         }

@@ -4,6 +4,7 @@ use super::Backend;
 use crate::domain::PoolName;
 use crate::openai::affinity::Affinity;
 use crate::policy::distance::Nearest;
+use crate::policy::pace::FirstToken;
 use crate::policy::residency::Outside;
 use crate::policy::{eject, failover, health, select};
 use http::{HeaderName, HeaderValue};
@@ -34,6 +35,8 @@ pub struct Pool {
     pub nearest: Nearest,
     /// Which of its backends are outside of each zone.
     pub outside: Outside,
+    /// What a stream must keep to.
+    pub pace: Pace,
     /// Its backends, 1 to 64, in the order of the file.
     pub backends: Vec<Backend>,
 }
@@ -47,6 +50,17 @@ pub struct Gate {
     pub bytes: usize,
     /// Time from its header.
     pub time: Duration,
+}
+
+/// What a stream must keep to, where its pool says so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pace {
+    /// To its first delta.
+    pub first_token: Option<FirstToken>,
+    /// Longest pause behind that.
+    pub stall: Option<Duration>,
+    /// Fewest bytes in such a time.
+    pub rate: Option<(u64, Duration)>,
 }
 
 /// Connection-level limits of an attempt.

@@ -7,11 +7,15 @@ use std::sync::LazyLock;
 use memchr::memmem;
 use serde_json::Value;
 
+use crate::openai::trouble::About;
+
 /// An error inside a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StreamError {
     /// What it would have been as a status.
     pub kind: StreamErrorKind,
+    /// What it says about itself.
+    pub about: About,
 }
 
 /// Kinds of errors inside a stream.
@@ -87,11 +91,14 @@ fn is_clients(word: &str) -> bool {
 }
 
 impl StreamError {
+    /// An error that says no more than that it is one.
+    pub(super) const BARE: Self = Self { kind: StreamErrorKind::ServerError, about: About::NONE };
+
     /// The error in the data of an `event: error`, whatever its shape.
     pub(super) fn of_event(data: &[u8]) -> Self {
         Self::find(data).unwrap_or_else(|| {
             let whole = serde_json::from_slice(data).unwrap_or_default();
-            Self { kind: kind_of(&whole) }
+            Self { kind: kind_of(&whole), about: About::of(&whole) }
         })
     }
 
@@ -106,7 +113,7 @@ impl StreamError {
                 _ => return None,
             },
         };
-        Some(Self { kind: kind_of(error) })
+        Some(Self { kind: kind_of(error), about: About::of(error) })
     }
 }
 

@@ -20,15 +20,20 @@ fn params() -> Ejection {
         base: secs(10),
         max: secs(300),
         share_max: 0.5,
-        advised_default: secs(10),
-        advised_max: secs(600),
+        rests: Rests {
+            unknown: secs(10),
+            max: secs(600),
+            call_rate: secs(10),
+            day_quota: secs(300),
+            capacity_region: secs(5),
+        },
         misconfigured: secs(60),
         jitter: 0.0,
     }
 }
 
 const fn report(outcome: Outcome, started: Moment) -> Report {
-    Report { outcome, advice: None, started, trial: None, accepted: false, spare: true }
+    Report { outcome, throttle: None, advice: None, started, trial: None, accepted: false, spare: true }
 }
 
 /// One machine and its clock in milliseconds.
@@ -278,4 +283,40 @@ fn what_is_heard_of_a_known_or_ending_rest_changes_nothing() {
 fn what_is_heard_rests_no_longer_than_a_429_of_our_own_may() {
     let mut bench = Bench::default();
     assert_eq!(bench.hear(u64::MAX / 1000).unwrap().to, resting(Reason::Shared, 600_000));
+}
+
+#[test]
+fn a_full_provisioned_deployment_is_back_to_the_millisecond() {
+    for advice in [140, 740, 12_345, 59_999] {
+        let mut bench = Bench::default();
+        let params = Ejection { jitter: 1.0, ..params() };
+        let told = Report {
+            throttle: Some(Throttle::Provisioned),
+            advice: Some(Duration::from_millis(advice)),
+            ..report(Outcome::RateLimited, at(0))
+        };
+        bench.machine.record(&told, &params, at(0), u64::MAX).unwrap();
+        assert_eq!(bench.machine.throttled_until(), Some(at(advice)));
+        assert_eq!(bench.machine.take_trial(at(advice - 1)), None);
+        assert!(bench.machine.take_trial(at(advice)).is_some(), "{advice}");
+    }
+}
+
+#[test]
+fn a_days_quota_is_tried_again_early() {
+    let mut bench = Bench::default();
+    let gone = |bench: &Bench, trial| Report {
+        throttle: Some(Throttle::DayQuota),
+        advice: Some(secs(86_400)),
+        trial,
+        ..report(Outcome::RateLimited, at(bench.now))
+    };
+    bench.tell(&gone(&bench, None)).unwrap();
+    for _ in 0..3 {
+        assert_eq!(bench.machine.take_trial(at(bench.now + 299_000)), None);
+        bench.now += 300_000;
+        let lease = bench.machine.take_trial(at(bench.now));
+        assert!(lease.is_some(), "one attempt finds out");
+        bench.tell(&gone(&bench, lease)).unwrap();
+    }
 }

@@ -4,7 +4,7 @@
 use super::*;
 use crate::config::snapshot::{
     AccessLog, Auth, Backend, BackendQuota, BackendTls, BaseUrl, Connections, Dns, Headers, Http2, Limits, Overload,
-    Pool, Probe, ProbeKind, Process, Site, Snapshot, Timeouts, TokenUsage,
+    Pace, Pool, Probe, ProbeKind, Process, Site, Snapshot, Timeouts, TokenUsage,
 };
 use crate::domain::{BackendId, BackendName, Outcome, Region};
 use crate::policy::eject::Ejection;
@@ -16,6 +16,7 @@ use std::time::Duration;
 
 mod barred;
 mod headroom;
+mod steering;
 
 const SECOND: Duration = Duration::from_secs(1);
 const THRESHOLDS: Thresholds = Thresholds { healthy_after: 1, unhealthy_after: 1 };
@@ -57,6 +58,7 @@ fn pool(backends: Vec<Backend>) -> Pool {
         name: PoolName::new("chat").unwrap(),
         required: true,
         affinity: None,
+        pace: Pace::default(),
         selection: Selection {
             latency_band: Duration::from_millis(30),
             explore: 0.0,
@@ -80,8 +82,7 @@ fn pool(backends: Vec<Backend>) -> Pool {
             base: 10 * SECOND,
             max: 60 * SECOND,
             share_max: 0.5,
-            advised_default: SECOND,
-            advised_max: 60 * SECOND,
+            rests: steering::RESTS,
             misconfigured: 60 * SECOND,
             jitter: 0.0,
         },
