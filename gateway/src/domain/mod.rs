@@ -9,6 +9,7 @@ mod consumed;
 mod cutoff;
 mod denial;
 mod ending;
+mod id_flaw;
 mod moment;
 mod name;
 mod network;
@@ -28,10 +29,11 @@ pub use consumed::Consumed;
 pub use cutoff::Cutoff;
 pub use denial::{Denial, Fault, Quantity};
 pub use ending::Ending;
+pub use id_flaw::IdFlaw;
 pub use moment::Moment;
 pub use name::{
-    BackendId, BackendName, ConsumerName, DeploymentName, IssuerName, LimitName, ListenerName, NameError, PlanName,
-    PoolName, QuotaName, Region, RouteName, RuleName, ZoneName,
+    BackendId, BackendName, ConsumerName, DeploymentName, IssuerName, KeyName, LimitName, ListenerName, NameError,
+    PlanName, PoolName, QuotaName, Region, RouteName, RuleName, ZoneName,
 };
 pub use network::{Network, NetworkError, NetworkSet};
 pub use outcome::Outcome;

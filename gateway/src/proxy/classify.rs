@@ -5,6 +5,7 @@
 use super::context::{Current, RequestContext, Step, Verdict};
 use super::deadline::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT};
 use super::hold::{self, DEPLOYMENT_MISSING, STREAM_BROKEN, STREAM_FAILED, STREAM_THROTTLED};
+use super::pin;
 use super::select::RETRY_AFTER;
 use crate::domain::{Fault, Moment, Outcome};
 use crate::openai::operation::Operation;
@@ -265,6 +266,10 @@ fn fault(ctx: &RequestContext, refusal: Refusal, now: Moment) -> Fault {
         Refusal::DeadlinePassed => Fault::DeadlinePassed,
         Refusal::BackendMisconfigured => Fault::BackendMisconfigured,
         Refusal::Failing => Fault::NoBackend { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) },
+        // Nobody else could answer: it is this backend that is not there now.
+        Refusal::Unreachable if pin::is_pinned(ctx) => {
+            Fault::NoBackend { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) }
+        }
         Refusal::Unreachable => Fault::Unreachable { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) },
     }
 }

@@ -8,6 +8,7 @@ use super::header::{self as fields, API_KEY, ATTEMPTS, REQUEST_ID};
 use super::hold::Watch;
 use super::hops::{self, Via};
 use super::live::Model;
+use super::pin;
 use super::rules;
 use super::select::first_byte_timeout;
 use super::tokens;
@@ -56,7 +57,7 @@ pub(super) fn forward(
         hops::sign(incoming, headers, envelope, via);
         rewrite_headers(headers, envelope, backend, stated);
     });
-    outgoing.set_raw_path(target(incoming, admission, backend).as_bytes())?;
+    outgoing.set_raw_path(target(pin::asked(ctx, incoming), admission, backend).as_bytes())?;
     let Some(body) = body else {
         admission.desk.place(tunnel_order(pool, admission, now));
         return Ok(());
@@ -95,12 +96,12 @@ fn watch(admission: &Admission, backend: &Backend, pool: &Pool) -> Watch {
     Watch { missing, gate: pool.gate.filter(|_| admission.facts.stream) }
 }
 
-fn target(incoming: &RequestHeader, admission: &Admission, backend: &Backend) -> String {
+fn target((path, query): (&str, Option<&str>), admission: &Admission, backend: &Backend) -> String {
     operation::rewrite_path(
-        &admission.shape.target(incoming.uri.path(), admission.deployment.as_deref()),
+        &admission.shape.target(path, admission.deployment.as_deref()),
         &backend.url.path,
         backend.deployment.as_ref().map(|d| d.as_str()),
-        incoming.uri.query(),
+        query,
         backend.api_version.as_deref(),
     )
 }
