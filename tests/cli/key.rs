@@ -18,7 +18,10 @@ fn a_new_key_is_told_once_with_what_the_configuration_needs() {
     let (key, rest) = out.split_once('\n').unwrap();
     assert!(key.starts_with("tgk_") && key.len() == 67, "{key}");
     assert!(!rest.contains(key) && rest.contains("name: search-team"), "{rest}");
-    let path = file(&minimal("127.0.0.1:0", rest));
+    let path = file(&minimal(
+        "127.0.0.1:0",
+        &format!("stateful: {{ keys: [ {{ id: a, secret: {{ env: ID_KEY }} }} ] }}\n{rest}"),
+    ));
     let (code, out, err) = run(&["check", "--config", text(&path)]);
     assert_eq!((code, err.as_str()), (0, ""), "{out}");
     let (_, entry, _) = hash(key);

@@ -22,8 +22,10 @@ fn example(name: &str) -> PathBuf {
 fn tidegate(arguments: &[&str]) -> Command {
     let mut command = Command::new(harness::binary());
     command.args(arguments).stdin(Stdio::null()).env_remove("TIDEGATE_CONFIG").env_remove("RUST_LOG");
-    for name in ["SWEDEN_KEY", "FRANCE_KEY", "FRANCE_TOKEN", "PROBE_SECRET", "GATEWAY_SECRET", "REDIS_PASSWORD"] {
-        command.env(name, "hunter2");
+    for name in
+        ["SWEDEN_KEY", "FRANCE_KEY", "FRANCE_TOKEN", "PROBE_SECRET", "GATEWAY_SECRET", "REDIS_PASSWORD", "ID_KEY"]
+    {
+        command.env(name, "hunter2-hunter2-hunter2-hunter2-hunter2");
     }
     command
 }

@@ -13,9 +13,10 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../conf")
 }
 
-/// An environment in which every variable is set, but `UNSET`.
+/// An environment in which every variable is set, but `UNSET`, to something long, but for `KEY`.
 fn environment(name: &str) -> Option<String> {
-    (name != "UNSET").then(|| format!("value-of-{name}"))
+    let rest = if name == "KEY" { "" } else { "-and-so-many-characters-more" };
+    (name != "UNSET").then(|| format!("value-of-{name}{rest}"))
 }
 
 /// Name and text of every example.

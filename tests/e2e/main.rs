@@ -44,6 +44,7 @@ mod shared_limits;
 mod slow;
 mod slowhttptest;
 mod smuggling;
+mod stateful;
 mod strict_limits;
 mod tokens;
 mod waf;

@@ -68,7 +68,7 @@ async fn when_every_backend_refuses_us_the_client_gets_502_without_their_text() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_client_caused_goes_back_to_the_client() {
     let (a, b) = regions().await;
-    let gateway = ladder(&a, &b).start().await;
+    let gateway = ladder(&a, &b).top("stateful: { ids: raw }").start().await;
     for (preset, status, text) in
         [("400_filter", 400, "ResponsibleAIPolicyViolation"), ("404_route", 404, "Resource not found")]
     {

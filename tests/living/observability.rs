@@ -295,6 +295,8 @@ async fn a_line_has_every_field_of_the_runbook() {
     // These are there only with an answer of ours, a price, a client's certificate, a trusted hop, a rule or a finding.
     let at_times = [
         "code",
+        "pinned",
+        "id_flaw",
         "client_subject",
         "client_fingerprint",
         "consumer",

@@ -45,7 +45,11 @@ fn says(log: &str, expected: &str) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broken_file_of_any_kind_changes_nothing_and_says_where() {
     let (a, b) = regions().await;
-    let gateway = ladder(&a, &b).env("KEY", "not-a-real-key").start().await;
+    let gateway = ladder(&a, &b)
+        .env("KEY", "not-a-real-key")
+        .env("LONG_KEY", "not-a-real-key-not-a-real-key-not-a-real-key")
+        .start()
+        .await;
     let good = fs::read(gateway.config()).unwrap();
     let load = Load::new(gateway.client(Proto::H1), 40, secs(600), &[Ask::chat("gpt"), stream(5, ms(4))]).start();
     let files = broken_files();

@@ -34,6 +34,7 @@ use std::time::Duration;
 
 mod residency;
 mod shared_limits;
+mod stateful;
 mod tls;
 mod tokens;
 mod usage_limits;
@@ -41,6 +42,7 @@ mod waf;
 
 pub use residency::{Proof, Residency, Site};
 pub use shared_limits::{RedisMode, SharedLimits};
+pub use stateful::Stateful;
 pub use tls::{BackendTls, ClientAuth, Tls, TlsFiles};
 pub use tokens::TokenUsage;
 pub use usage_limits::UsageLimits;
@@ -95,6 +97,8 @@ pub struct Snapshot {
     pub usage_limits: UsageLimits,
     /// How tokens are counted and what they cost.
     pub usage: TokenUsage,
+    /// How clients get at what resources store.
+    pub stateful: Stateful,
     /// Pools, in the order of the file.
     pub pools: Vec<Pool>,
     /// Routes, most specific first.
@@ -210,4 +214,6 @@ pub struct Route {
     pub waf: Option<Arc<Policy>>,
     /// Usage limits, by index.
     pub limits: Vec<usize>,
+    /// It takes calls without a deployment for which no other route is.
+    pub stateful: bool,
 }

@@ -19,6 +19,7 @@ pools:
 fn environment(name: &str) -> Option<String> {
     match name {
         "KEY" => Some("hunter2".to_owned()),
+        "LONG" => Some("hunter2-hunter2-hunter2-hunter2-hunter2".to_owned()),
         "NEWLINE" => Some("hunter2\n".to_owned()),
         "EMPTY" => Some(String::new()),
         "BROKEN" => Some("hunter2\u{1}x".to_owned()),
@@ -256,13 +257,41 @@ fn warnings_load_all_the_same() {
         ("version: 1\n", "version: 1\nadmin: { address: \"0.0.0.0:9090\" }\n", "other hosts"),
         (
             "pools:\n",
-            "routes: [ { name: a, pool: chat } ]\npools:\n  - { name: idle, backends: [ { name: a, region: eastus, url: \"http://[::1]\" } ] }\n",
+            "stateful: { ids: raw }\nroutes: [ { name: a, pool: chat } ]\npools:\n  - { name: idle, backends: [ { name: a, region: eastus, url: \"http://[::1]\" } ] }\n",
             "no route leads",
         ),
     ] {
         let (_, warnings) = load(&MINIMAL.replace(from, to)).unwrap_or_else(|problems| panic!("{problems}"));
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].message.contains(what), "{warnings:?}");
+    }
+}
+
+#[test]
+fn ids_are_sealed_where_they_lead_somewhere_or_belong_to_somebody() {
+    let other = "pools:\n  - { name: b, backends: [ { name: b, region: eastus, url: \"https://us.example\", auth: { api_key: { env: KEY } } } ] }\n";
+    let two = MINIMAL.replace(
+        "pools:\n",
+        &format!("routes: [ {{ name: a, pool: chat }}, {{ name: b, match: {{ path: /b }}, pool: b }} ]\n{other}"),
+    );
+    let same = two.replace("https://us.example", "https://FR.example");
+    let asked = format!("{MINIMAL}consumers: [ {{ name: one }} ]\n");
+    let keyed = "stateful: { keys: [ { id: a, secret: { env: LONG } } ] }\n";
+    for (text, sealed, lists, warned) in [
+        (MINIMAL, false, false, 0),
+        (&same, false, false, 0),
+        (&two, true, false, 1),
+        (&asked, true, true, 1),
+        (&format!("{two}{keyed}"), true, false, 0),
+        (&format!("{MINIMAL}stateful: {{ ids: sealed }}\n"), true, false, 1),
+        (&format!("{two}stateful: {{ ids: raw }}\n"), false, false, 0),
+        (&format!("{asked}stateful: {{ ids: raw }}\n"), false, false, 1),
+        (&format!("{asked}{}", keyed.replace("] }", "], lists: allow }")), true, false, 0),
+    ] {
+        let (snapshot, warnings) = load(text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
+        let told = (snapshot.stateful.sealed, snapshot.stateful.refuse_lists);
+        assert_eq!((told, warnings.len()), ((sealed, lists), warned), "{text}\n{warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.path.starts_with("stateful")), "{warnings:?}");
     }
 }
 

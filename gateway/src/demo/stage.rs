@@ -167,7 +167,7 @@ fn configuration((public, admin): (SocketAddr, SocketAddr), regions: &[SocketAdd
          admin: {{ address: \"{admin}\" }}\n\
          process: {{ threads: 2, pre_drain: 0s, drain: 5s, upgrade_socket: \"{socket}\" }}\n\
          access_log: {{ file: access.jsonl }}\n# The trail of attempts: the demo counts failovers by it.\n\
-         headers: {{ attempts: true }}\npools:\n",
+         headers: {{ attempts: true }}\nstateful: {{ ids: raw }}\npools:\n",
         home = ACTORS.first().map_or("swedencentral", |actor| actor.region),
         socket = directory.join("upgrade").join("upgrade.sock").display(),
     );

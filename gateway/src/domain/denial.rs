@@ -1,6 +1,6 @@
 //! [`Denial`] and [`Fault`]: why the gateway itself answers. `openai::refusal` maps each to status, code and body.
 
-use super::{LimitName, Unproven};
+use super::{IdFlaw, LimitName, Unproven};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,6 +61,17 @@ pub enum Denial {
         /// The deployment the client asked for, cut to 64 bytes and free of control characters.
         deployment: String,
     },
+    /// An id of something stored is not taken.
+    IdNotTaken {
+        /// Why, for log and metric alone; the client is told one thing but for [`IdFlaw::Torn`].
+        flaw: IdFlaw,
+        /// What the id seems to be of, for the message.
+        kind: &'static str,
+    },
+    /// A list of everything that a resource stores.
+    ListRefused,
+    /// A call that we do not know, where these are refused.
+    OperationUnknown,
     /// Body longer than the limit, in bytes.
     BodyTooLarge {
         /// The configured limit in bytes.

@@ -10,6 +10,7 @@ mod cutoff;
 mod denial;
 mod ending;
 mod failure;
+mod id_flaw;
 mod moment;
 mod name;
 mod network;
@@ -30,10 +31,11 @@ pub use cutoff::Cutoff;
 pub use denial::{Denial, Fault, Quantity};
 pub use ending::Ending;
 pub use failure::Failure;
+pub use id_flaw::IdFlaw;
 pub use moment::Moment;
 pub use name::{
-    BackendId, BackendName, ConsumerName, DeploymentName, IssuerName, LimitName, ListenerName, NameError, PlanName,
-    PoolName, QuotaName, Region, RouteName, RuleName, ZoneName,
+    BackendId, BackendName, ConsumerName, DeploymentName, IssuerName, KeyName, LimitName, ListenerName, NameError,
+    PlanName, PoolName, QuotaName, Region, RouteName, RuleName, ZoneName,
 };
 pub use network::{Network, NetworkError, NetworkSet};
 pub use outcome::Outcome;

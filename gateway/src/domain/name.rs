@@ -106,6 +106,10 @@ name!(
     QuotaName
 );
 name!(
+    /// Name of a key of sealed ids.
+    KeyName
+);
+name!(
     /// Name of an issuer of tokens.
     IssuerName
 );

@@ -9,7 +9,7 @@ use memchr::memchr;
 
 use crate::domain::Denial;
 
-mod percent;
+pub(super) mod percent;
 mod query;
 
 pub use query::{
@@ -182,7 +182,8 @@ impl Target<'_> {
     /// The kind of stored thing this path addresses, when one resource owns it: another backend cannot answer.
     #[must_use]
     pub fn bound(&self) -> Option<&'static str> {
-        const FAMILIES: [&str; 12] = [
+        const FAMILIES: [&str; 13] = [
+            "chat",
             "responses",
             "conversations",
             "assistants",

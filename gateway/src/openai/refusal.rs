@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::domain::{Denial, Fault, LimitName, Quantity};
+use crate::domain::{Denial, Fault, IdFlaw, LimitName, Quantity};
 
 /// A client is told to try again when a backend is back within this time.
 const SOON: Duration = Duration::from_secs(10);
@@ -70,6 +70,7 @@ impl From<&Denial> for Refusal {
                 param: Some("model"),
                 ..no(404, "deployment_not_found", &format!("No route serves the deployment `{deployment}`."))
             },
+            Denial::IdNotTaken { .. } | Denial::ListRefused | Denial::OperationUnknown => Self::of_stored(denial),
             Denial::BodyTooLarge { limit } => {
                 no(413, "body_too_large", &format!("The request body is larger than {limit} bytes."))
             }
@@ -186,6 +187,21 @@ impl Refusal {
             _ => ("residency_unknown", "It is not known where this request may be processed, so it is not."),
         };
         Self::denied(403, code, message.to_owned())
+    }
+
+    /// About what is stored: one answer for every id that does not open.
+    fn of_stored(denial: &Denial) -> Self {
+        let no = |status, code, message: &str| Self::denied(status, code, message.to_owned());
+        match denial {
+            Denial::IdNotTaken { flaw: IdFlaw::Torn, .. } => {
+                no(400, "ids_of_two_backends", "The request names things that are stored in different places.")
+            }
+            Denial::IdNotTaken { kind, .. } => no(404, "not_found", &format!("No {kind} with this id was found.")),
+            Denial::ListRefused => {
+                no(403, "list_refused", "Lists of everything that is stored are not given here. Ask by id.")
+            }
+            _ => no(404, "unknown_operation", "This call is not known here."),
+        }
     }
 
     /// The client was too slow, this time.

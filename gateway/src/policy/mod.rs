@@ -22,6 +22,7 @@ pub mod route;
 pub mod rules;
 pub mod scope;
 pub mod screen;
+pub mod seal;
 pub mod select;
 pub mod throttle;
 pub mod token;

@@ -94,6 +94,36 @@ pub fn find_by_envelope<'a>(
     })
 }
 
+/// Finds the first of `routes` that may take a request about something stored: host and path must fit, the deployment where
+/// the request names one, and whatever else `fits` asks for.
+pub fn find_stored<'a>(
+    routes: impl IntoIterator<Item = &'a Matcher>,
+    host: &str,
+    path: &str,
+    deployment: Option<&str>,
+    mut fits: impl FnMut(usize) -> bool,
+) -> Option<usize> {
+    routes.into_iter().enumerate().position(|(index, route)| {
+        let deployment_fits = deployment.is_none() || route.deployment.takes(deployment);
+        deployment_fits && route.host.takes(host) && route.path.takes(path) && fits(index)
+    })
+}
+
+/// Finds the route of a request that names no deployment where [`find`] has found none: the one that `says` it takes such, else
+/// the first that fits otherwise, as long as all that do lead to one pool.
+pub fn find_without_deployment(
+    routes: &[Matcher],
+    host: &str,
+    path: &str,
+    says: impl FnMut(usize) -> bool,
+    pool: impl Fn(usize) -> Option<usize>,
+) -> Option<usize> {
+    find_stored(routes, host, path, None, says).or_else(|| {
+        let first = find_stored(routes, host, path, None, |_| true)?;
+        find_stored(routes, host, path, None, |index| pool(index) != pool(first)).is_none().then_some(first)
+    })
+}
+
 impl HostMatch {
     pub(super) fn takes(&self, host: &str) -> bool {
         match self {

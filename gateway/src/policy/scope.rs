@@ -59,7 +59,7 @@ impl<O: PartialEq> Scope<O> {
     /// # Errors
     /// The first thing that is not.
     pub fn takes(&self, route: usize, deployment: Option<&str>, operation: &O) -> Result<(), Beyond> {
-        if !(self.routes.is_empty() || self.routes.contains(&route)) {
+        if !self.takes_route(route) {
             return Err(Beyond::Route);
         }
         if !(self.deployments.is_empty() || self.deployments.iter().any(|one| one.takes(deployment))) {
@@ -69,6 +69,28 @@ impl<O: PartialEq> Scope<O> {
             return Err(Beyond::Operation);
         }
         Ok(())
+    }
+}
+
+impl<O: PartialEq> Scope<O> {
+    /// Whether the route at `route` may be used.
+    #[must_use]
+    pub fn takes_route(&self, route: usize) -> bool {
+        self.routes.is_empty() || self.routes.contains(&route)
+    }
+
+    /// [`Scope::takes`] for a request about what its consumer has stored, which needs no deployment any more.
+    ///
+    /// # Errors
+    /// The first thing that is not allowed.
+    pub fn takes_stored(&self, route: usize, operation: &O) -> Result<(), Beyond> {
+        match self.takes(route, None, operation) {
+            Err(Beyond::Deployment) if !(self.operations.is_empty() || self.operations.contains(operation)) => {
+                Err(Beyond::Operation)
+            }
+            Err(Beyond::Deployment) => Ok(()),
+            told => told,
+        }
     }
 }
 

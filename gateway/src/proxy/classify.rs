@@ -8,6 +8,7 @@ use super::hold::{
     self, DEPLOYMENT_MISSING, RATE_LIMITED, SERVER_ERROR, STREAM_BROKEN, STREAM_FAILED, STREAM_THROTTLED,
 };
 use super::pace::{FIRST_TOKEN_LATE, STALLED, TOO_SLOW};
+use super::pin;
 use super::select::RETRY_AFTER;
 use crate::domain::{Failure, Fault, Moment, Outcome, Throttle};
 use crate::openai::answer::{self, Media};
@@ -342,6 +343,10 @@ fn fault(ctx: &RequestContext, refusal: Refusal, now: Moment) -> Fault {
         Refusal::DeadlinePassed => Fault::DeadlinePassed,
         Refusal::BackendMisconfigured => Fault::BackendMisconfigured,
         Refusal::Failing => Fault::NoBackend { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) },
+        // Nobody else could answer: it is this backend that is not there now.
+        Refusal::Unreachable if pin::is_pinned(ctx) => {
+            Fault::NoBackend { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) }
+        }
         Refusal::Unreachable => Fault::Unreachable { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) },
     }
 }

@@ -2,6 +2,7 @@
 
 use super::live::Live;
 use super::overload::Begun;
+use super::pin::Seal;
 use super::wrapper::Desk;
 use crate::domain::{Caller, ClientCertificate, Denial, Failure, Fault, Moment, Outcome, Throttle, Zones};
 use crate::openai::facts::Facts;
@@ -37,6 +38,8 @@ pub struct RequestContext {
     pub(super) screened: Option<Box<Screened>>,
     /// After `route`: where its data may be processed.
     pub(super) residence: Option<Residence>,
+    /// Where its ids lead, where it is about something stored.
+    pub(super) pin: Option<Box<Pin>>,
     /// After `admit`.
     pub(super) admission: Option<Admission>,
     /// What it has taken of its usage limits, where some hold.
@@ -130,6 +133,23 @@ pub(super) struct Residence {
     pub(super) barred: Tried,
 }
 
+/// A request about something stored.
+pub(super) struct Pin {
+    /// The resource on which that is; none where something may be created anywhere.
+    pub(super) resource: Option<u64>,
+    /// Path and query with Azure's ids, where they had sealed ones.
+    pub(super) target: Option<String>,
+    /// The answer's ids are sealed for this consumer.
+    pub(super) seals: Option<u64>,
+}
+
+impl Pin {
+    /// One resource alone can answer.
+    pub(super) const fn is_bound(&self) -> bool {
+        self.resource.is_some()
+    }
+}
+
 /// Read, routed and admitted.
 pub(super) struct Admission {
     pub(super) route: usize,
@@ -214,6 +234,8 @@ pub(super) struct Relay {
     pub(super) unframed: bool,
     /// Takes the usage chunk out that the client did not ask for.
     pub(super) strip: Option<Box<Stripper>>,
+    /// Seals the ids of the answer.
+    pub(super) seal: Option<Box<Seal>>,
     /// Body bytes seen from the backend.
     pub(super) bytes: u64,
 }
@@ -280,6 +302,7 @@ impl RequestContext {
             ruled: None,
             screened: None,
             residence: None,
+            pin: None,
             admission: None,
             limited: None,
             attempts: Attempts::default(),

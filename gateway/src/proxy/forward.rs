@@ -9,6 +9,7 @@ use super::hold::Watch;
 use super::hops::{self, Via};
 use super::live::Model;
 use super::pace::Limits;
+use super::pin;
 use super::rules;
 use super::select::first_byte_timeout;
 use super::tokens;
@@ -57,7 +58,7 @@ pub(super) fn forward(
         hops::sign(incoming, headers, envelope, via);
         rewrite_headers(headers, envelope, backend, stated);
     });
-    outgoing.set_raw_path(target(incoming, admission, backend).as_bytes())?;
+    outgoing.set_raw_path(target(pin::asked(ctx, incoming), admission, backend).as_bytes())?;
     let Some(body) = body else {
         admission.desk.place(tunnel_order(pool, admission, now));
         return Ok(());
@@ -109,12 +110,12 @@ fn watch(admission: &Admission, backend: &Backend, pool: &Pool) -> Watch {
     Watch { missing, trouble: false, gate: pool.gate.filter(|_| admission.facts.stream) }
 }
 
-fn target(incoming: &RequestHeader, admission: &Admission, backend: &Backend) -> String {
+fn target((path, query): (&str, Option<&str>), admission: &Admission, backend: &Backend) -> String {
     operation::rewrite_path(
-        &admission.shape.target(incoming.uri.path(), admission.deployment.as_deref()),
+        &admission.shape.target(path, admission.deployment.as_deref()),
         &backend.url.path,
         backend.deployment.as_ref().map(|d| d.as_str()),
-        incoming.uri.query(),
+        query,
         backend.api_version.as_deref(),
     )
 }

@@ -3,6 +3,7 @@
 use crate::config::snapshot::Backend;
 use crate::openai::rewrite::Replacement;
 use crate::policy::route::Matcher;
+use crate::policy::seal::{self, Sealer};
 use crate::state::{BackendState, Fleet};
 use crate::telemetry::{BackendMeters, ConsumerMeters, LimitMeters, Metrics, PoolMeters, RouteMeters, RuleMeters};
 use pingora::protocols::tls::CaType;
@@ -30,6 +31,15 @@ pub struct Live {
     pub(super) cors: bool,
     /// Some route has a policy of the web application firewall.
     pub(super) firewall: bool,
+    /// Where clients hold sealed ids.
+    pub(super) ids: Option<Ids>,
+}
+
+/// What opens and seals ids.
+pub(super) struct Ids {
+    pub(super) sealer: Sealer,
+    /// What ids tell of the consumers, in the order of the snapshot.
+    pub(super) consumers: Vec<u64>,
 }
 
 /// One pool, in the order of the snapshot.
@@ -41,6 +51,8 @@ pub(super) struct LivePool {
 /// One backend: its meters and what a connection to it needs beyond the snapshot.
 pub(super) struct LiveBackend {
     pub(super) meters: Arc<BackendMeters>,
+    /// What ids tell of its resource.
+    pub(super) resource: u64,
     /// Its deployment's name, ready to stand in a body.
     pub(super) model: Option<Model>,
     /// CAs to trust instead of the system's.
@@ -98,13 +110,25 @@ impl Live {
         let consumers = snapshot.access.iter().flat_map(|access| &access.consumers);
         let consumers = consumers.map(|consumer| metrics.consumer(&consumer.name)).collect();
         let firewall = snapshot.waf.as_ref().is_some_and(|waf| !waf.policies.is_empty());
-        Self { matchers, routes, pools, rules, limits, consumers, cors, firewall, fleet }
+        let ids = snapshot.stateful.sealed.then(|| ids(&fleet));
+        Self { ids, matchers, routes, pools, rules, limits, consumers, cors, firewall, fleet }
+    }
+}
+
+fn ids(fleet: &Fleet) -> Ids {
+    let snapshot = &fleet.snapshot;
+    let own = fleet.id_key.iter().filter(|_| snapshot.stateful.keys.is_empty());
+    let consumers = snapshot.access.iter().flat_map(|access| &access.consumers);
+    Ids {
+        sealer: Sealer::new(snapshot.stateful.keys.iter().chain(own).cloned()),
+        consumers: consumers.map(|consumer| seal::digest_of("consumer", consumer.name.as_str())).collect(),
     }
 }
 
 fn bind(backend: &Backend, metrics: &Metrics) -> LiveBackend {
     LiveBackend {
         meters: metrics.backend(&backend.id, &backend.region),
+        resource: backend.resource(),
         model: backend
             .deployment
             .as_ref()

@@ -36,6 +36,7 @@ mod limits;
 mod live;
 mod overload;
 mod pace;
+mod pin;
 mod read;
 mod redirect;
 mod refuse;
@@ -57,6 +58,7 @@ pub use gateway::Gateway;
 pub use hops::Via;
 pub use live::Live;
 pub use overload::Doorman;
+pub use pin::leads_to;
 
 use crate::domain::{Denial, Outcome};
 use crate::telemetry::clock;
@@ -64,7 +66,7 @@ use async_trait::async_trait;
 use authenticate::Asked;
 use bytes::Bytes;
 use classify::{ABANDONED, Verb};
-use context::Verdict;
+use context::{Pin, Verdict};
 use firewall::Bench;
 use gateway::Stop;
 use pingora::http::{RequestHeader, ResponseHeader};
@@ -121,7 +123,7 @@ impl Gateway {
         rules::rule(session, &mut ctx.ruled, (&live, envelope), None)?;
         let asking = limits::Asking { live: &live, envelope, caller: ctx.caller.as_ref() };
         limits::early(&mut ctx.limited, &asking).await?;
-        let body = if envelope.upgrade {
+        let mut body = if envelope.upgrade {
             (Bytes::new(), self.memory.reserve(0).ok_or(Denial::Overloaded { retry_after: select::RETRY_AFTER })?)
         } else {
             read::read(&mut session.downstream_session, &snapshot.limits, &self.memory).await?
@@ -131,10 +133,11 @@ impl Gateway {
             screen::body(session, snapshot.framing, &self.metrics)?;
         }
         rules::rule(session, &mut ctx.ruled, (&live, envelope), Some(body.0.len()))?;
-        let mut routed = route::route(session.req_header(), &body.0, &live)?;
-        rules::divert(ctx.ruled.as_ref(), &mut routed.pool, &live);
-        authenticate::allowed(ctx.caller.as_ref(), &routed, &live)?;
-        let (bound, listener) = ((&*live, &*envelope, ctx.caller.as_ref()), self.listener_of(session.server_addr()));
+        let (caller, forced) = (ctx.caller.as_ref(), ctx.ruled.as_ref().and_then(|ruled| ruled.pool(&live)));
+        ctx.pin = pin::open(session.req_header(), &mut body.0, (caller, &live))?;
+        let routed = pin::route(session.req_header(), &body.0, (ctx.pin.as_deref(), caller, &live), forced)?;
+        authenticate::allowed(caller, (&routed, ctx.pin.as_deref().is_some_and(Pin::is_bound)), &live)?;
+        let (bound, listener) = ((&*live, &*envelope, caller), self.listener_of(session.server_addr()));
         residency::bind(&mut ctx.residence, bound, (routed.pool, listener))?;
         firewall::routed(session.req_header(), bench, (routed.route, &body.0), &mut ctx.screened)?;
         firewall::shape(session.req_header(), (routed.operation, &body.0), &mut ctx.screened)?;
@@ -143,6 +146,7 @@ impl Gateway {
         let arrival = (ctx.arrival.at, &*live);
         ctx.admission =
             Some(admit::admit(&mut session.downstream_session, arrival, envelope, routed, body, &self.closing));
+        pin::bar(ctx)?;
         // A request that no backend can take is refused here already, where its connection can be kept.
         select::first(ctx, clock::now())?;
         Ok(())

@@ -5,6 +5,7 @@
 use super::context::{Meter, Relay, RequestContext};
 use super::header::{self as fields, ATTEMPTS, REQUEST_ID, SHOULD_RETRY};
 use super::limits;
+use super::pin;
 use super::tokens;
 use crate::domain::{Moment, Outcome};
 use crate::openai::answer::{self, Media};
@@ -34,9 +35,10 @@ pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: 
     };
     let status = header.status.as_u16();
     let strip = if matches!(meter, Meter::Events(_)) { tokens::stripper(ctx) } else { None };
+    let seal = pin::seal(ctx, header, media);
     fields::of_response(header, |headers| {
-        if strip.is_some() && headers.remove(header::CONTENT_LENGTH).is_some() {
-            // It becomes shorter; Pingora leaves this out on HTTP/2.
+        if (strip.is_some() || seal.is_some()) && headers.remove(header::CONTENT_LENGTH).is_some() {
+            // Its length changes; Pingora leaves this out on HTTP/2.
             headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
         }
         mark(ctx, headers);
@@ -44,7 +46,7 @@ pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: 
         advise(ctx, headers, status, now);
     });
     let unframed = ctx.attempts.current.as_ref().is_some_and(|current| current.unframed);
-    let relay = Relay { status, first_byte: now, meter, unframed, strip, bytes: 0 };
+    let relay = Relay { status, first_byte: now, meter, unframed, strip, seal, bytes: 0 };
     count_open(ctx, &relay, 1);
     ctx.relay = Some(relay);
 }
@@ -150,6 +152,9 @@ pub(super) fn pass(ctx: &mut RequestContext, body: &mut Option<Bytes>, end: bool
             Some(passed) => Some([passed, rest].concat().into()),
             None => (!rest.is_empty()).then_some(rest),
         };
+    }
+    if let Some(seal) = &mut relay.seal {
+        seal.pass(body, end);
     }
 }
 

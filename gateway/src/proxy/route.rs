@@ -4,7 +4,7 @@ use super::live::Live;
 use crate::domain::Denial;
 use crate::openai::facts::{self, Facts};
 use crate::openai::operation::{self, Operation, Shape, Style};
-use crate::policy::route::{self, Match};
+use crate::policy::route::Match;
 use bytes::Bytes;
 use http::header;
 use pingora::http::RequestHeader;
@@ -12,6 +12,9 @@ use std::borrow::Cow;
 
 /// Longest deployment name repeated in an error, bytes.
 const ECHOED_MAX: usize = 64;
+
+/// What a request asks of the routes: host, path and deployment.
+pub(super) type Asked<'a> = (&'a str, &'a str, Option<&'a str>);
 
 /// Where a request goes.
 pub(super) struct Routed {
@@ -24,8 +27,13 @@ pub(super) struct Routed {
     pub(super) multipart: bool,
 }
 
-/// Finds the route of a request whose body is known.
-pub(super) fn route(request: &RequestHeader, body: &Bytes, live: &Live) -> Result<Routed, Denial> {
+/// Finds the route of a request whose body is known. `find` says which route takes it.
+pub(super) fn route(
+    request: &RequestHeader,
+    body: &Bytes,
+    live: &Live,
+    find: impl FnOnce(Asked<'_>) -> Result<Match, Denial>,
+) -> Result<Routed, Denial> {
     let target = operation::parse(request.uri.path())?;
     let content_type = request.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let multipart = is_multipart(content_type);
@@ -40,7 +48,8 @@ pub(super) fn route(request: &RequestHeader, body: &Bytes, live: &Live) -> Resul
         (None, None) => operation::deployment_in_query(target.operation, request.uri.query()),
     };
     let path = request.uri.path();
-    match route::find(&live.matchers, host_of(request), path, deployment.as_deref()) {
+    let asked = (host_of(request), path, deployment.as_deref());
+    match find(asked)? {
         Match::Route(index) => {
             let pool = live.fleet.snapshot.routes.get(index).map_or(0, |r| r.pool);
             let deployment = deployment.map(Cow::into_owned);
@@ -52,7 +61,7 @@ pub(super) fn route(request: &RequestHeader, body: &Bytes, live: &Live) -> Resul
     }
 }
 
-fn is_multipart(content_type: &str) -> bool {
+pub(super) fn is_multipart(content_type: &str) -> bool {
     content_type.trim_start().get(..19).is_some_and(|t| t.eq_ignore_ascii_case("multipart/form-data"))
 }
 

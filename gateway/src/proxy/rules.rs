@@ -29,11 +29,6 @@ impl Ruled {
     }
 }
 
-/// Sends the request to the pool that a rule names.
-pub(super) fn divert(ruled: Option<&Ruled>, pool: &mut usize, live: &Live) {
-    *pool = ruled.and_then(|ruled| ruled.pool(live)).unwrap_or(*pool);
-}
-
 /// What the client asked for, whatever rules have made of it.
 pub(super) fn asked<'r>(ctx: &'r RequestContext, request: &'r RequestHeader) -> &'r Uri {
     ctx.ruled.as_ref().and_then(|ruled| ruled.asked.as_ref()).unwrap_or(&request.uri)

@@ -7,12 +7,13 @@ use super::classify;
 use super::context::{Meter, RequestContext, Screened, Step, Verdict};
 use super::limits;
 use super::live::LivePool;
+use super::pin;
 use super::relay;
 use super::residency;
 use super::rules;
 use super::tokens;
 use crate::config::snapshot::{Backend, Consumer};
-use crate::domain::{Denial, Ending, Fault, Moment, Outcome, Throttle, Usage};
+use crate::domain::{Denial, Ending, Fault, IdFlaw, Moment, Outcome, Throttle, Usage};
 use crate::openai::operation;
 use crate::openai::refusal::Refusal;
 use crate::openai::sse::StreamError;
@@ -152,6 +153,11 @@ fn count(gateway: &Gateway, ctx: &RequestContext, told: &Told, now: Moment) {
         }
         Some(Verdict::Answered(_)) | None => {}
     }
+    match id_flaw(ctx) {
+        Some(flaw) => gateway.metrics.id_met(Some(flaw)),
+        None if pin::is_pinned(ctx) => gateway.metrics.id_met(None),
+        None => {}
+    }
     if let Some(screened) = &ctx.screened {
         for finding in screened.findings().kept() {
             gateway.metrics.waf_found(screened.policy(), &finding.rule, finding.deed.label(), finding.mode.label());
@@ -201,6 +207,14 @@ fn charge(gateway: &Gateway, ctx: &RequestContext, pool: &LivePool, usage: Usage
             cost.region,
             cost.billionths,
         );
+    }
+}
+
+/// Why an id of the request was not taken.
+const fn id_flaw(ctx: &RequestContext) -> Option<IdFlaw> {
+    match &ctx.verdict {
+        Some(Verdict::Denied(Denial::IdNotTaken { flaw, .. })) => Some(*flaw),
+        _ => None,
     }
 }
 
@@ -267,6 +281,8 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         operation: admission.map(|a| a.operation.label()),
         deployment: admission.and_then(|a| a.deployment.as_deref()).map(Into::into),
         stream: admission.is_some_and(|a| a.facts.stream),
+        pinned: pin::is_pinned(ctx),
+        id_flaw: id_flaw(ctx).map(IdFlaw::label),
         status: session.response_written().map(|r| r.status.as_u16()),
         ending: told.ending.label(),
         code: ctx.verdict.as_ref().and_then(Verdict::refusal).map(|r| r.code),

@@ -6,6 +6,8 @@ pub mod tls;
 use crate::background;
 use crate::background::reload::{self, Reload};
 use crate::config::snapshot::{Address, Http2, Listener, Process, Snapshot};
+use crate::domain::{Secret, make_key};
+use crate::policy::seal::Key;
 use crate::proxy::guard::{Door, Guard};
 use crate::proxy::{Closing, Doorman, Gateway, Live, Via};
 use crate::state::{BodyMemory, Challenges, Connections, Fleet, Gauges, Registry};
@@ -153,6 +155,14 @@ struct Parts {
     challenges: Challenges,
 }
 
+/// A key of this process for ids, which are sealed with it where the configuration has none. `None` where the system gives no
+/// random bytes: ids stay Azure's then, and none opens.
+fn id_key() -> Option<Key> {
+    let mut random = [0; 256];
+    rustls::crypto::ring::default_provider().secure_random.fill(&mut random).ok()?;
+    Key::new("this process", &Secret::new(&make_key(&random)?))
+}
+
 impl Parts {
     fn new(mut snapshot: Snapshot, options: &StartOptions) -> Result<Self, StartError> {
         snapshot.generation = 1;
@@ -164,7 +174,7 @@ impl Parts {
         let metrics = Arc::new(Metrics::new().map_err(|e| StartError::Metrics(e.to_string()))?);
         let access_log = AccessLog::start(&snapshot.access_log, &metrics).map_err(StartError::AccessLog)?;
         let memory = BodyMemory::new(snapshot.limits.body_memory_max);
-        let registry = Arc::new(Registry::default());
+        let registry = Arc::new(Registry::new(id_key()));
         let fleet = registry.bind(Arc::new(snapshot));
         background::usage::restore(&fleet);
         let live = Arc::new(ArcSwap::from_pointee(Live::new(Arc::clone(&fleet), &metrics)));

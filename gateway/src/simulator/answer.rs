@@ -145,9 +145,14 @@ fn tempo(visit: &Visit<'_>) -> Tempo {
     }
 }
 
+/// The unique part of an id.
+pub(crate) fn unique(visit: &Visit<'_>) -> String {
+    format!("{:016x}{:08x}", visit.shared.options.seed ^ visit.shared.started.as_micros(), visit.id)
+}
+
 fn draft(visit: &Visit<'_>, plan: &Plan, manner: Manner) -> Draft {
     Draft {
-        id: format!("{:016x}{:08x}", visit.shared.options.seed ^ visit.shared.started.as_micros(), visit.id),
+        id: unique(visit),
         created: clock::unix_seconds(),
         marker: format!("[{}/{}]", visit.shared.options.region, plan.deployment.name),
         model_json: plan.deployment.model_json.clone(),

@@ -52,12 +52,13 @@ impl Control {
         self.shared.open();
     }
 
-    /// Takes all faults back and forgets counters, records, quota use and stored responses.
+    /// Takes all faults back and forgets counters, records, quota use and whatever is stored.
     pub fn reset(&self) {
         self.clear_faults();
         self.shared.tally.lock().reset();
         self.shared.deployments.reset();
         self.shared.stored.lock().clear();
+        self.shared.things.lock().clear();
     }
 
     /// The counters, with all records kept.

@@ -26,6 +26,9 @@ pub(crate) struct Facts {
     pub(crate) n: Option<u32>,
     pub(crate) store: Option<bool>,
     pub(crate) previous_response_id: Option<String>,
+    /// An id, or an object with one.
+    pub(crate) conversation: Option<serde_json::Value>,
+    pub(crate) include: Vec<String>,
 }
 
 /// `stream_options`.
@@ -42,6 +45,16 @@ impl Facts {
 
     pub(crate) fn includes_usage(&self) -> bool {
         self.stream_options.as_ref().and_then(|options| options.include_usage) == Some(true)
+    }
+
+    pub(crate) fn conversation_id(&self) -> Option<&str> {
+        let conversation = self.conversation.as_ref()?;
+        conversation.as_str().or_else(|| conversation.get("id")?.as_str())
+    }
+
+    /// The client keeps the reasoning itself.
+    pub(crate) fn wants_reasoning(&self) -> bool {
+        self.include.iter().any(|wanted| wanted == "reasoning.encrypted_content")
     }
 
     /// The completion's ceiling in tokens, when the request has one.

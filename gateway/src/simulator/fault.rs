@@ -138,7 +138,7 @@ impl StatusFault {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FaultMatch {
-    /// `chat`, `completions`, `embeddings`, `responses`, `stored_response`, `images`, `transcriptions`,
+    /// `chat`, `completions`, `embeddings`, `responses`, `stored_response`, `thing`, `images`, `transcriptions`,
     /// `translations`, `speech`, `models`, `realtime`, `alive`, `unknown`, or `any`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,

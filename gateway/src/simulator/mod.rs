@@ -35,6 +35,7 @@ mod socket;
 mod stats;
 mod stored;
 mod target;
+mod things;
 mod visit;
 
 pub use control::Control;

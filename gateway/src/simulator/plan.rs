@@ -93,8 +93,8 @@ pub(crate) fn facts(target: &Target<'_>, body: &[u8]) -> Result<Facts, String> {
         let model = super::facts::multipart_field(body, "model").map(str::to_owned);
         return Ok(Facts { model, ..Facts::default() });
     }
-    if matches!(target.operation, Operation::StoredResponse | Operation::Models | Operation::Alive | Operation::Unknown)
-    {
+    let bare = [Operation::StoredResponse, Operation::Thing, Operation::Models, Operation::Alive, Operation::Unknown];
+    if bare.contains(&target.operation) {
         return Ok(Facts::default());
     }
     serde_json::from_slice(body).map_err(|error| error.to_string())
@@ -128,6 +128,11 @@ pub(crate) fn plan(shared: &Shared, request: &Request<'_>, facts: Result<Facts, 
         let text = format!("Previous response with id '{id}' not found.");
         let body = preset::invalid_request(&text, Some("previous_response_id"), Some("previous_response_not_found"));
         return Err(Refusal { status: 400, body, html: false, retry_after: None }.into());
+    }
+    if let Some(id) = facts.conversation_id().filter(|id| !shared.things.lock().contains(id)) {
+        let body =
+            preset::invalid_request(&format!("Conversation with id '{id}' not found."), Some("conversation"), None);
+        return Err(Refusal { status: 404, body, html: false, retry_after: None }.into());
     }
     let prompt = facts.prompt_tokens();
     let generates = matches!(target.operation, Operation::Chat | Operation::Completions | Operation::Responses);

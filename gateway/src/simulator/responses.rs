@@ -7,11 +7,38 @@ use serde_json::{Value, json};
 use super::draft::Draft;
 use super::events::Frame;
 use super::facts::Facts;
-use super::preset;
+use super::preset::{self, Refusal};
 use super::shared::Shared;
 
 /// Number of the first delta event: four events come before it.
 const FIRST_DELTA: u64 = 4;
+
+/// How encrypted content begins; behind it stands where it was made.
+const ENCRYPTED: &str = "gAAAAA";
+
+fn plain(text: &str) -> String {
+    text.chars().filter(char::is_ascii_alphanumeric).collect()
+}
+
+/// The refusal of encrypted content that another region has made.
+pub(crate) fn of_another_region(body: &[u8], region: &str) -> Option<Refusal> {
+    let ours = plain(region);
+    let begin = format!("\"{ENCRYPTED}");
+    let mut found = memchr::memmem::find_iter(body, &begin);
+    let wrong = found.any(|at| {
+        let content = body.get(at + begin.len()..).unwrap_or_default();
+        let end = memchr::memchr(b'"', content).unwrap_or(content.len());
+        !content.starts_with(ours.as_bytes()) || !content.get(..end).is_some_and(|content| content.ends_with(b"=="))
+    });
+    wrong.then(|| {
+        let body = preset::invalid_request(
+            "The encrypted content could not be verified.",
+            Some("input"),
+            Some("invalid_encrypted_content"),
+        );
+        Refusal { status: 400, body, html: false, retry_after: None }
+    })
+}
 
 /// The response's id.
 pub(crate) fn id(draft: &Draft) -> String {
@@ -87,7 +114,13 @@ fn item(draft: &Draft, status: &str, content: &[Value]) -> Value {
 fn object(draft: &Draft, facts: &Facts, done: bool) -> Value {
     let model: Value = serde_json::from_str(&draft.model_json).unwrap_or_default();
     let content = json!({"type": "output_text", "annotations": [], "logprobs": [], "text": draft.text()});
-    let output = if done { vec![item(draft, status(draft), &[content])] } else { Vec::new() };
+    let mut output = if done { vec![item(draft, status(draft), &[content])] } else { Vec::new() };
+    if done && facts.wants_reasoning() {
+        let content = format!("{ENCRYPTED}{}{}==", plain(&draft.marker), draft.id);
+        let reasoning =
+            json!({"id": format!("rs_{}", draft.id), "type": "reasoning", "summary": [], "encrypted_content": content});
+        output.insert(0, reasoning);
+    }
     let cut = done && draft.cut;
     json!({
         "id": id(draft), "object": "response", "created_at": draft.created, "model": model,

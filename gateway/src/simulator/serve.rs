@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 
 use super::answer;
 use super::api;
-use super::body::{Body, Strike};
+use super::body::{Body, Shape, Source, Strike};
 use super::call::Call;
 use super::clock;
 use super::control::Control;
@@ -24,11 +24,15 @@ use super::responses;
 use super::shared::Shared;
 use super::socket::{Connection, Cut};
 use super::target::{Operation, Target};
+use super::things::{Asked, Told};
 use super::visit::{Manner, Visit};
 
 /// Page of the `html_200` fault.
 const HTML: &str =
     "<!DOCTYPE html>\r\n<html><head><title>Welcome</title></head><body>Please sign in.</body></html>\r\n";
+
+/// Bytes of a piece of a thing's events: they end anywhere.
+const PIECE: usize = 37;
 
 /// Answers one request. Does not return where a fault leaves it without an answer.
 pub(crate) async fn serve(
@@ -106,6 +110,14 @@ impl Visit<'_> {
         if self.target.operation == Operation::StoredResponse {
             let (status, body) = responses::stored(self.shared, &self.head.method, self.target.id.unwrap_or_default());
             return self.answer(call, status, self.headers(), body);
+        }
+        if self.target.operation == Operation::Thing {
+            return self.thing(call, &body);
+        }
+        if self.target.operation == Operation::Responses
+            && let Some(refusal) = responses::of_another_region(&body, &self.shared.options.region)
+        {
+            return self.refuse(call, &refusal.into());
         }
         let request = Request { target: self.target, wish: self.wish, now: self.now };
         match plan::plan(self.shared, &request, facts) {
@@ -189,6 +201,32 @@ impl Visit<'_> {
         }
         let status = StatusCode::from_u16(refused.refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         self.answer(call, status, headers, Bytes::from(refused.refusal.body))
+    }
+
+    fn thing(&self, call: Call, body: &[u8]) -> Response<Body> {
+        let region = &self.shared.options.region;
+        let asked = Asked {
+            method: &self.head.method,
+            tail: self.target.id.unwrap_or_default(),
+            body,
+            unique: &answer::unique(self),
+            marker: &format!("[{region}/things]"),
+            unix: clock::unix_seconds(),
+        };
+        let told = self.shared.things.lock().answer(asked);
+        let mut headers = self.headers();
+        match told {
+            Told::Json(status, text) => self.answer(call, status, headers, Bytes::from(text)),
+            Told::File(content) => {
+                headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+                self.answer(call, StatusCode::OK, headers, content)
+            }
+            Told::Events(events) => {
+                headers
+                    .insert(http::header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+                self.shaped(call, headers, Source::Pieces(Bytes::from(events), PIECE), Shape::default())
+            }
+        }
     }
 
     fn refuse(&self, call: Call, refused: &plan::Refused) -> Response<Body> {

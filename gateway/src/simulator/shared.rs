@@ -19,6 +19,7 @@ use super::place;
 use super::socket::{Connection, Cut};
 use super::stats::Tally;
 use super::stored::Stored;
+use super::things::Things;
 use crate::domain::Moment;
 
 /// Connections that wait to be accepted.
@@ -42,6 +43,7 @@ pub(crate) struct Shared {
     pub(crate) tally: Mutex<Tally>,
     pub(crate) deployments: Deployments,
     pub(crate) stored: Mutex<Stored>,
+    pub(crate) things: Mutex<Things>,
     faults: Mutex<Faults>,
     fault_count: AtomicUsize,
     latency: Mutex<Latency>,
@@ -61,6 +63,7 @@ impl Shared {
             tally: Mutex::new(Tally::new(&options.region, options.records_max.min(RECORDS_MAX))),
             deployments: Deployments::new(&options.deployments),
             stored: Mutex::new(Stored::default()),
+            things: Mutex::default(),
             faults: Mutex::new(Faults::new(options.seed)),
             fault_count: AtomicUsize::new(0),
             latency: Mutex::new(options.latency),

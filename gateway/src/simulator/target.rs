@@ -1,5 +1,7 @@
 //! Which operation and deployment a request line means. Decides on the path alone; the body is `facts.rs`.
 
+use super::things;
+
 /// The operations a region knows. Labels are those of stats and of `match.operation` in a fault rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Operation {
@@ -9,6 +11,8 @@ pub(crate) enum Operation {
     Responses,
     /// `/responses/{id}` and below.
     StoredResponse,
+    /// Files, threads and what else is kept: `things.rs`.
+    Thing,
     Images,
     Transcriptions,
     Translations,
@@ -29,6 +33,7 @@ impl Operation {
             Self::Embeddings => "embeddings",
             Self::Responses => "responses",
             Self::StoredResponse => "stored_response",
+            Self::Thing => "thing",
             Self::Images => "images",
             Self::Transcriptions => "transcriptions",
             Self::Translations => "translations",
@@ -51,7 +56,7 @@ impl Operation {
             Self::Translations => "Translations_Create",
             Self::Speech => "Speech_Create",
             Self::Realtime => "Realtime_Create",
-            Self::Chat | Self::Models | Self::Alive | Self::Unknown => "ChatCompletions_Create",
+            Self::Chat | Self::Thing | Self::Models | Self::Alive | Self::Unknown => "ChatCompletions_Create",
         }
     }
 
@@ -72,7 +77,7 @@ pub(crate) struct Target<'a> {
     pub(crate) operation: Operation,
     /// From a classic path; v1 names it in the body.
     pub(crate) deployment: Option<&'a str>,
-    /// What follows `/responses/` or `/models/`.
+    /// What follows `/responses/` or `/models/`; of a thing, the whole.
     pub(crate) id: Option<&'a str>,
     pub(crate) api_version: Option<&'a str>,
     /// A classic path without `api-version`: Azure answers 404.
@@ -136,6 +141,9 @@ impl Operation {
 fn operation<'a>(method: &http::Method, tail: &'a str) -> (Operation, Option<&'a str>) {
     if let Some(id) = tail.strip_prefix("responses/") {
         return (Operation::StoredResponse, Some(id));
+    }
+    if things::is_about(tail) {
+        return (Operation::Thing, Some(tail));
     }
     if let Some(id) = tail.strip_prefix("models/") {
         return (Operation::Models, Some(id));

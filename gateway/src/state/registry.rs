@@ -15,6 +15,7 @@ use super::tokens::Tokens;
 use crate::config::snapshot::{Auth, Backend, BaseUrl, Issuer, KeySource, Snapshot};
 use crate::domain::{BackendId, DeploymentName, IssuerName, Moment, PoolName, QuotaName};
 use crate::policy::eject::{Reason, Standing};
+use crate::policy::seal::Key;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub struct Registry {
     tokens: Arc<Tokens>,
     failures: Arc<Failures>,
     shares: Shares,
+    id_key: Option<Key>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,8 @@ pub struct Fleet {
     pub failures: Arc<Failures>,
     /// Requests of each consumer, index by index.
     pub shares: Vec<Tally>,
+    /// Seals ids where the configuration has no key, as long as the process lives.
+    pub id_key: Option<Key>,
 }
 
 impl Fleet {
@@ -93,6 +97,12 @@ fn is_throttled(pool: &PoolState, now: Moment) -> bool {
 }
 
 impl Registry {
+    /// Without a backend yet; ids are sealed with `id_key` where the configuration has no key.
+    #[must_use]
+    pub fn new(id_key: Option<Key>) -> Self {
+        Self { id_key, ..Self::default() }
+    }
+
     /// Binds `snapshot` to the state that is known, makes what is missing, and forgets what neither this snapshot nor an
     /// attempt under way uses.
     ///
@@ -121,7 +131,17 @@ impl Registry {
         let tokens = Arc::clone(&self.tokens);
         let consumers = snapshot.access.iter().flat_map(|access| &access.consumers);
         let shares = self.shares.bind(consumers.map(|consumer| &consumer.name));
-        let fleet = Arc::new(Fleet { shares, snapshot, pools, rates, limits, failures, issuers, tokens });
+        let fleet = Arc::new(Fleet {
+            id_key: self.id_key.clone(),
+            shares,
+            snapshot,
+            pools,
+            rates,
+            limits,
+            failures,
+            issuers,
+            tokens,
+        });
         // What the new fleet holds has a second owner by now; so has what an old one still in use holds.
         entries.backends.retain(|_, entry| Arc::strong_count(&entry.state) > 1);
         entries.quotas.retain(|_, headroom| Arc::strong_count(headroom) > 1);

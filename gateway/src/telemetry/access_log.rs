@@ -79,6 +79,10 @@ pub struct Record<'a> {
     pub deployment: Option<Cow<'a, str>>,
     /// The client asked for a streamed answer.
     pub stream: bool,
+    /// Its ids led to one resource.
+    pub pinned: bool,
+    /// Why an id of it was not taken: the label of an `IdFlaw`.
+    pub id_flaw: Option<&'static str>,
     /// Status sent to the client; absent when none was.
     pub status: Option<u16>,
     /// What the request came to: the label of an `Ending`.

@@ -5,6 +5,7 @@ mod certificates;
 mod consumers;
 mod cost;
 mod findings;
+mod ids;
 mod issuers;
 
 use self::cost::CostLabels;
@@ -15,7 +16,9 @@ use super::meters::{BackendMeters, ConsumerMeters, PoolMeters, RouteMeters, Rule
 use super::process;
 use super::table::Families;
 use crate::config::snapshot::Snapshot;
-use crate::domain::{BackendId, ConsumerName, Cutoff, IssuerName, PoolName, Region, RouteName, RuleName, Unproven};
+use crate::domain::{
+    BackendId, ConsumerName, Cutoff, IdFlaw, IssuerName, PoolName, Region, RouteName, RuleName, Unproven,
+};
 use crate::policy::framing::{Flaw, Treatment};
 use crate::policy::overload::{Class, Reason};
 use parking_lot::{Mutex, RwLock};
@@ -53,6 +56,7 @@ pub struct Metrics {
     pub limits: LimitTable,
     costs: Table<CostLabels, IntCounter>,
     unproven: [IntCounter; Unproven::ALL.len()],
+    ids: [IntCounter; 1 + IdFlaw::ALL.len()],
     consumers: Table<ConsumerName, ConsumerMeters>,
     /// Bytes of request bodies held in memory.
     pub body_memory: IntGauge,
@@ -92,6 +96,7 @@ impl Metrics {
             limits: LimitTable::new(&families),
             costs: RwLock::default(),
             unproven: Unproven::ALL.map(|why| families.authentication_failures.with_label_values(&[why.label()])),
+            ids: ids::results().map(|result| families.stored_ids.with_label_values(&[result])),
             consumers: RwLock::default(),
             certificates: Mutex::default(),
             issuers: Mutex::default(),

@@ -87,6 +87,7 @@ pub(crate) mod tests {
             shared_limits: None,
             usage_limits: crate::config::snapshot::UsageLimits::default(),
             usage: crate::config::snapshot::TokenUsage::default(),
+            stateful: crate::config::snapshot::Stateful::default(),
             pools: Vec::new(),
             routes: Vec::new(),
         }

@@ -203,6 +203,8 @@ table! {
         "Requests of clients that were not who they would have to be, by reason.";
     consumer_requests: counter "tidegate_consumer_requests_total" ["consumer", "ending"]
         "Requests that ended, by consumer and ending.";
+    stored_ids: counter "tidegate_stored_ids_total" ["result"]
+        "Requests with ids of something stored, by what came of them: opened, or why one was not taken.";
     keys_expiring: gauge "tidegate_keys_expiring" ["consumer"]
         "Keys of the consumer that are in force and expire within 14 days; absent where there is none.";
     shared_limits_connected: gauge "tidegate_shared_limits_connected" []

@@ -12,18 +12,19 @@ mod text;
 
 use super::arguments::{Explain, Format, parse_admin};
 use super::{Failure, failed, invalid, load, print, tell};
-use crate::config::snapshot::Snapshot;
+use crate::config::snapshot::{Pool, Snapshot};
 use crate::demo::http::Client;
 use crate::domain::Denial;
 use crate::openai::facts::FactsProblem;
 use crate::openai::operation::{self, Style, Target};
 use crate::openai::refusal::Refusal;
 use crate::policy::screen::view::Country;
+use crate::proxy::leads_to;
 use backends::{BackendLine, LiveState};
 use consumers::ConsumerLine;
 use limits::Limit;
 use residency::ResidencyLine;
-use routes::{Found, RouteLine};
+use routes::{Found, RouteLine, Stored};
 use rules::RuleLine;
 use serde::Serialize;
 
@@ -64,6 +65,8 @@ struct Explanation {
     pool: Option<String>,
     /// Where its data may be processed, where that is configured.
     residency: Option<ResidencyLine>,
+    /// Its ids lead to one resource: only that one's backends are there.
+    pinned: bool,
     /// Whether the states of a running gateway were used.
     live: bool,
     backends: Vec<BackendLine>,
@@ -220,6 +223,7 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
         refusal: None,
         pool: None,
         residency: None,
+        pinned: false,
         live: live.is_some(),
         backends: Vec::new(),
         limits: Vec::new(),
@@ -235,14 +239,15 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
         }
         None => {}
     }
-    let target = match target.map_err(Denial::from).and_then(|target| complete(target, ask)) {
-        Ok(target) => target,
+    let target = target.map_err(Denial::from).and_then(|target| complete(target, ask));
+    let (target, stored) = match target.and_then(|target| Ok((stored(snapshot, ask, &target)?, target))) {
+        Ok((stored, target)) => (target, stored),
         Err(denial) => {
             explanation.refusal = Some(Refused::from(&Refusal::from(&denial)));
             return explanation;
         }
     };
-    let (lines, found) = routes::explain(snapshot, &ask.host, &ask.path, deployment.as_deref());
+    let (lines, found) = routes::explain(snapshot, &ask.host, &ask.path, (deployment.as_deref(), stored));
     explanation.routes = lines;
     match found {
         Found::Refused(denial) => explanation.refusal = Some(Refused::from(&Refusal::from(&denial))),
@@ -255,6 +260,8 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
             let Some(pool) = snapshot.pools.get(index) else { return explanation };
             explanation.pool = Some(pool.name.to_string());
             let Some(bound) = resident(&mut explanation, snapshot, ask, index) else { return explanation };
+            let pool = &holding(pool, stored);
+            explanation.pinned = stored.resource.is_some();
             explanation.backends = backends::explain(pool, (&target, &bound), ask, live);
             let route = explanation.routes.iter().find(|line| line.chosen).map(|line| line.route.as_str());
             explanation.limits = limits::explain(snapshot, (route, pool), ask.stream);
@@ -274,6 +281,24 @@ fn resident<'s>(
     let (line, bound) = residency::explain(snapshot, ask, pool);
     explanation.residency = line;
     bound.map_err(|denial| explanation.refusal = Some(Refused::from(&Refusal::from(&denial)))).ok()
+}
+
+/// Where the ids of path and query lead.
+fn stored(snapshot: &Snapshot, ask: &Ask, target: &Target<'_>) -> Result<Stored, Denial> {
+    let asked = match &ask.query {
+        Some(query) => format!("{}?{query}", ask.path),
+        None => ask.path.clone(),
+    };
+    let method = ask.method.as_deref().unwrap_or("POST");
+    let resource = leads_to(snapshot, ask.consumer.as_deref(), method, &asked)?;
+    Ok(Stored { bound: target.bound().is_some(), resource })
+}
+
+/// The pool without the backends that cannot answer.
+fn holding(pool: &Pool, stored: Stored) -> Pool {
+    let mut pool = pool.clone();
+    pool.backends.retain(|backend| stored.resource.is_none_or(|resource| backend.resource() == resource));
+    pool
 }
 
 /// Tells what the named consumer may, and why it is refused where it may not.

@@ -1,7 +1,7 @@
 //! Why a route takes a request and the others do not: asks `policy::route` about one route, and one condition, at a time.
 
-use crate::config::snapshot::{Route, Snapshot};
-use crate::domain::Denial;
+use crate::config::snapshot::{Pool, Route, Snapshot};
+use crate::domain::{Denial, IdFlaw};
 use crate::policy::route::{self, DeploymentMatch, HostMatch, Match, Matcher, PathMatch};
 use serde::Serialize;
 
@@ -12,6 +12,15 @@ pub(super) struct RouteLine {
     pub(super) pool: String,
     pub(super) chosen: bool,
     pub(super) why: String,
+}
+
+/// What the request is about, where that is stored.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Stored {
+    /// Its path is about something stored.
+    pub(super) bound: bool,
+    /// The resource to which its ids lead.
+    pub(super) resource: Option<u64>,
 }
 
 /// What the look-up came to.
@@ -28,11 +37,10 @@ pub(super) fn explain(
     snapshot: &Snapshot,
     host: &str,
     path: &str,
-    deployment: Option<&str>,
+    (deployment, stored): (Option<&str>, Stored),
 ) -> (Vec<RouteLine>, Found) {
     let host = without_port(host);
-    let matchers = || snapshot.routes.iter().map(|route| &route.matcher);
-    let found = route::find(matchers(), host, path, deployment);
+    let found = found(snapshot, (host, path), deployment, stored);
     let chosen = match found {
         Match::Route(index) => snapshot.routes.get(index),
         Match::NoDeployment | Match::NoRoute => None,
@@ -41,8 +49,9 @@ pub(super) fn explain(
         let is_chosen = chosen.is_some_and(|chosen| std::ptr::eq(chosen, route));
         let against = against(&route.matcher, host, path, deployment);
         let why = match (against, chosen) {
-            (Some(why), _) => why,
+            (Some(why), _) if !is_chosen => why,
             (None, Some(winner)) if !is_chosen => format!("would take it, but `{}` is more specific", winner.name),
+            (Some(_), _) => "takes it, since it is about what is stored, and names no deployment".to_owned(),
             (None, _) => format!("takes it: {}", conditions(&route.matcher)),
         };
         let pool = snapshot.pools.get(route.pool).map_or_else(String::new, |pool| pool.name.to_string());
@@ -54,9 +63,34 @@ pub(super) fn explain(
         (Match::NoDeployment, _) => {
             Found::Refused(Denial::DeploymentNotFound { deployment: deployment.unwrap_or_default().to_owned() })
         }
+        _ if stored.resource.is_some() => Found::Refused(Denial::IdNotTaken { flaw: IdFlaw::Gone, kind: "object" }),
         _ => Found::Refused(Denial::RouteNotFound),
     };
     (lines, outcome)
+}
+
+/// The same look-up as on the path.
+fn found(snapshot: &Snapshot, (host, path): (&str, &str), deployment: Option<&str>, stored: Stored) -> Match {
+    let matchers: Vec<Matcher> = snapshot.routes.iter().map(|route| route.matcher.clone()).collect();
+    let found = route::find(&matchers, host, path, deployment);
+    let pool = |index: usize| snapshot.routes.get(index).map(|route| route.pool);
+    let other = match stored.resource {
+        Some(resource) => {
+            let has = |pool: usize| snapshot.pools.get(pool).is_some_and(|pool| stored_in(pool, resource));
+            let other = route::find_stored(&matchers, host, path, deployment, |index| pool(index).is_some_and(has));
+            return other.map_or(if found == Match::NoDeployment { found } else { Match::NoRoute }, Match::Route);
+        }
+        None if stored.bound && deployment.is_none() && found == Match::NoRoute => {
+            let says = |index: usize| snapshot.routes.get(index).is_some_and(|route| route.stateful);
+            route::find_without_deployment(&matchers, host, path, says, pool)
+        }
+        None => None,
+    };
+    other.map_or(found, Match::Route)
+}
+
+fn stored_in(pool: &Pool, resource: u64) -> bool {
+    pool.backends.iter().any(|backend| backend.resource() == resource)
 }
 
 /// The first condition that the request does not meet.

@@ -217,3 +217,40 @@ fn what_is_left_of_a_quota_is_told() {
     assert!(text.contains("no room now: its quota of requests is used up"), "{text}");
     assert_eq!(text.matches("room").count(), 2, "{text}");
 }
+
+#[test]
+fn an_id_of_something_stored_shows_the_only_backends_that_can_answer() {
+    use crate::domain::Secret;
+    use crate::policy::seal::{Key, Owner, Sealer, digest_of};
+    let text = format!(
+        "{CONFIG}consumers: [ {{ name: one }}, {{ name: two }} ]\nstateful: {{ keys: [ {{ id: k, secret: {{ env: LONG }} }} ], \
+         unknown_operations: refuse }}\n"
+    );
+    let secret = "hunter2-hunter2-hunter2-hunter2-hunter2";
+    let environment = |_: &str| Some(secret.to_owned());
+    let snapshot = config::load_text("golden.yaml", &text, Path::new("."), &environment).unwrap().0;
+    let resource = snapshot.pools[0].backends[0].resource();
+    let consumer = digest_of("consumer", "one");
+    let sealer = Sealer::new(Key::new("k", &Secret::new(secret)));
+    let id = sealer.seal(Owner { resource, consumer }, "resp_", b"1").unwrap();
+    let ask = |path: &str, method: &str, consumer: &str| Ask {
+        method: Some(method.to_owned()),
+        consumer: Some(consumer.to_owned()),
+        ..asking(path, None)
+    };
+    let one = format!("/openai/v1/responses/{id}");
+    let explanation = build(&snapshot, &ask(&one, "GET", "one"), None);
+    let names: Vec<_> = explanation.backends.iter().map(|line| line.backend.as_str()).collect();
+    assert_eq!((explanation.pool.as_deref(), names), (Some("chat"), vec!["ptu"]), "{:?}", explanation.refusal);
+    assert!(text::render(&explanation).contains("pool chat: only where its ids lead, every backend healthy"));
+    for (path, method, consumer, code) in [
+        (one.as_str(), "GET", "two", "not_found"),
+        ("/openai/v1/responses/resp_1", "GET", "one", "not_found"),
+        ("/openai/v1/files", "GET", "one", "list_refused"),
+        ("/openai/v1/tides", "POST", "one", "unknown_operation"),
+        ("/openai/v1/files", "POST", "one", "route_not_found"),
+    ] {
+        let refusal = build(&snapshot, &ask(path, method, consumer), None).refusal;
+        assert_eq!(refusal.map(|refused| refused.code), Some(code), "{path} {consumer}");
+    }
+}

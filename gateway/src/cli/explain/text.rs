@@ -52,7 +52,8 @@ fn write(explanation: &Explanation, out: &mut String) -> std::fmt::Result {
     if let Some(pool) = &explanation.pool {
         let known =
             if explanation.live { "as the running gateway sees it" } else { "every backend healthy, nothing measured" };
-        writeln!(out, "\npool {pool}: {known}")?;
+        let only = if explanation.pinned { "only where its ids lead, " } else { "" };
+        writeln!(out, "\npool {pool}: {only}{known}")?;
         backends(&explanation.backends, out)?;
     }
     if let Some(refusal) = &explanation.refusal {

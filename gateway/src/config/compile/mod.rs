@@ -23,6 +23,7 @@ mod route;
 mod rules;
 mod secret;
 mod shared_limits;
+mod stateful;
 mod streams;
 mod time;
 mod tls;
@@ -79,7 +80,9 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     let residency = residency::finish(residency, ways, report);
     let limited = usage_limits.iter().flat_map(|limits| &limits.list).any(Limit::counts_tokens);
     let usage = tokens::compile(file, limited, pools.as_deref().unwrap_or_default(), report);
+    let stateful = stateful::compile(file, access.is_some(), pools.as_deref().unwrap_or_default(), report);
     Some(Snapshot {
+        stateful,
         generation: 0,
         digest,
         home_region: home_region.flatten(),

@@ -60,7 +60,7 @@ fn implicit(
         Matcher { host: HostMatch::Any, path: PathMatch::Prefix(String::new()), deployment: DeploymentMatch::Any };
     let waf = waf::of_route(None, file, firewall, "", report);
     let name = RouteName::new(IMPLICIT_ROUTE).ok()?;
-    Some(vec![Route { name, matcher, pool: 0, cors: cors.cloned(), waf, limits: Vec::new() }])
+    Some(vec![Route { name, matcher, pool: 0, cors: cors.cloned(), waf, limits: Vec::new(), stateful: false }])
 }
 
 fn route(typed: &file::Route, file: &file::File, path: &str, report: &mut Report<'_>) -> Option<Route> {
@@ -71,7 +71,7 @@ fn route(typed: &file::Route, file: &file::File, path: &str, report: &mut Report
     }
     let matcher = matcher(&typed.matches, &format!("{path}.match"), report);
     let limits = usage_limits::named(&typed.limits, file, &format!("{path}.limits"), report);
-    Some(Route { name: name?, matcher: matcher?, pool: pool?, cors: None, waf: None, limits })
+    Some(Route { name: name?, matcher: matcher?, pool: pool?, cors: None, waf: None, limits, stateful: typed.stateful })
 }
 
 fn matcher(typed: &Match, path: &str, report: &mut Report<'_>) -> Option<Matcher> {

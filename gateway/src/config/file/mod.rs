@@ -21,6 +21,7 @@ mod residency;
 mod route;
 mod rules;
 mod shared_limits;
+mod stateful;
 mod streams;
 mod tls;
 mod tokens;
@@ -50,6 +51,7 @@ pub(super) use rules::{
     Action, Condition, HeaderField, Operator, Protocol, Redirect, Rewrite, Rule, Transform, Variable,
 };
 pub(super) use shared_limits::SharedLimits;
+pub(super) use stateful::{IdKey, Ids, Lists, Stateful, UnknownOperations};
 pub(super) use streams::{Gate, Streams};
 pub(super) use tls::{ClientAuthMode, Pair, Tls, UnknownName};
 pub(super) use tokens::{Inject, Prices, Usage};
@@ -162,6 +164,9 @@ pub(super) struct File {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "SharedLimits")]
     pub(super) shared_limits: Option<SharedLimits>,
+    /// How clients get at what resources store.
+    #[serde(default)]
+    pub(super) stateful: Stateful,
     /// Pools of interchangeable backends, 1 to 256.
     #[schemars(length(min = 1, max = 256))]
     pub(super) pools: Vec<Pool>,

@@ -24,6 +24,9 @@ pub(in crate::config) struct Route {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(in crate::config) waf: Option<String>,
+    /// Takes calls that name no deployment, such as on files, for which no other route is, whatever its own `deployment`; default `false`.
+    #[serde(default)]
+    pub(in crate::config) stateful: bool,
     /// Names of usage limits, beside the consumer's; default: none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]

@@ -141,6 +141,7 @@ fn stored_things_are_bound_to_their_owner() {
         ("/openai/v1/responses/resp_1", Some("responses")),
         ("/openai/responses/resp_1/input_items", Some("responses")),
         ("/openai/v1/files", Some("files")),
+        ("/openai/v1/chat/completions/chatcmpl-1", Some("chat")),
         ("/openai/thre%61ds/t/runs", Some("threads")),
         ("/openai/deployments/d/chat/completions", None),
         ("/files", None),

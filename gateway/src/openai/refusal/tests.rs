@@ -21,6 +21,9 @@ fn every_denial_has_its_row() {
         (Denial::ResidencyUnserved, 403, "residency_unserved", false),
         (Denial::RouteNotFound, 404, "route_not_found", false),
         (Denial::DeploymentNotFound { deployment: "d".to_owned() }, 404, "deployment_not_found", false),
+        (Denial::IdNotTaken { flaw: IdFlaw::Torn, kind: "x" }, 400, "ids_of_two_backends", false),
+        (Denial::ListRefused, 403, "list_refused", false),
+        (Denial::OperationUnknown, 404, "unknown_operation", false),
         (Denial::BodyTooLarge { limit: 9 }, 413, "body_too_large", false),
         (Denial::HeaderTimeout, 408, "header_timeout", true),
         (Denial::BodyTimeout, 408, "body_timeout", true),
@@ -62,6 +65,17 @@ fn limits_are_told_by_what_is_scarce() {
         assert_eq!((gone.status, gone.code, gone.kind), (403, "quota_exhausted", QUOTA));
         assert_eq!((gone.retry_after, gone.should_retry), (Some(seconds(3)), Some(false)));
     }
+}
+
+#[test]
+fn an_id_that_does_not_open_is_not_found_whatever_the_reason() {
+    let told = |flaw| Refusal::from(&Denial::IdNotTaken { flaw, kind: "thread" });
+    for flaw in IdFlaw::ALL.into_iter().filter(|flaw| *flaw != IdFlaw::Torn) {
+        assert_eq!(told(flaw), told(IdFlaw::Unsealed));
+    }
+    let told = told(IdFlaw::Foreign);
+    assert_eq!((told.status, told.code, told.kind, told.should_retry), (404, "not_found", REQUEST, Some(false)));
+    assert_eq!(told.message, "No thread with this id was found.");
 }
 
 #[test]

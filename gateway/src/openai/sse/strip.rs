@@ -3,6 +3,7 @@
 //! Only that event goes. Everything else leaves in the step in which it came, byte for byte; nothing waits but the beginning of an
 //! event that may turn out to be the one, up to 8 KiB of it. Any chunking of a stream gives the same bytes as the whole.
 
+use crate::openai::out::Out;
 use bytes::Bytes;
 use memchr::{memchr2, memmem};
 use serde::Deserialize;
@@ -43,7 +44,7 @@ impl Stripper {
         if chunk.is_empty() {
             return Bytes::new();
         }
-        let mut out = Out { chunk, copied: Vec::new(), kept: 0..0 };
+        let mut out = Out::new(chunk);
         let mut start = 0;
         if std::mem::take(&mut self.after_return) && chunk.first() == Some(&b'\n') {
             start = 1;
@@ -141,44 +142,6 @@ impl Stripper {
             held.extend_from_slice(part);
             out.copy(&held);
         }
-    }
-}
-
-/// What goes on: a piece of the chunk as it is, or a copy where something was taken out or put in front.
-struct Out<'c> {
-    chunk: &'c Bytes,
-    copied: Vec<u8>,
-    kept: Range<usize>,
-}
-
-impl Out<'_> {
-    fn keep(&mut self, range: Range<usize>) {
-        if self.kept.is_empty() {
-            self.kept = range;
-        } else if self.kept.end == range.start {
-            self.kept.end = range.end;
-        } else {
-            self.flush();
-            self.kept = range;
-        }
-    }
-
-    fn copy(&mut self, bytes: &[u8]) {
-        self.flush();
-        self.copied.extend_from_slice(bytes);
-    }
-
-    fn flush(&mut self) {
-        let kept = std::mem::take(&mut self.kept);
-        self.copied.extend_from_slice(self.chunk.get(kept).unwrap_or_default());
-    }
-
-    fn finish(mut self) -> Bytes {
-        if self.copied.is_empty() && self.kept.end <= self.chunk.len() {
-            return self.chunk.slice(self.kept);
-        }
-        self.flush();
-        Bytes::from(self.copied)
     }
 }
 

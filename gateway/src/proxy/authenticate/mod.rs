@@ -88,14 +88,17 @@ pub(super) fn from_here(caller: Option<&Caller>, envelope: &Envelope, live: &Liv
     scopes(caller, live).iter().try_for_each(|scope| scope.takes_address(address)).map_err(not_allowed)
 }
 
-/// Whether the consumer may use what the request has come to.
-pub(super) fn allowed(caller: Option<&Caller>, routed: &Routed, live: &Live) -> Result<(), Denial> {
-    let takes = |scope: &Scope<_>| scope.takes(routed.route, routed.deployment.as_deref(), &routed.operation);
+/// Whether the consumer may use what the request has come to. What it has stored (`own`) it may use without a deployment.
+pub(super) fn allowed(caller: Option<&Caller>, (routed, own): (&Routed, bool), live: &Live) -> Result<(), Denial> {
+    let takes = |scope: &Scope<_>| match &routed.deployment {
+        None if own => scope.takes_stored(routed.route, &routed.operation),
+        deployment => scope.takes(routed.route, deployment.as_deref(), &routed.operation),
+    };
     scopes(caller, live).iter().try_for_each(takes).map_err(not_allowed)
 }
 
 /// All of them must allow a request.
-fn scopes<'l>(caller: Option<&Caller>, live: &'l Live) -> &'l [Scope<Operation>] {
+pub(super) fn scopes<'l>(caller: Option<&Caller>, live: &'l Live) -> &'l [Scope<Operation>] {
     let consumers = live.fleet.snapshot.access.as_ref().map_or(&[][..], |access| &access.consumers);
     caller.and_then(|caller| consumers.get(caller.consumer)).map_or(&[][..], |consumer| &consumer.scopes)
 }

@@ -157,13 +157,19 @@ fn scopes_hold_for_address_and_purpose() {
     assert_eq!(from_here(None, &from("11.1.1.1:1"), &live), Ok(()));
     let routed = |path: &str| {
         let request = request(path, &[("host", "x")]);
-        crate::proxy::route::route(&request, &bytes::Bytes::new(), &live).unwrap()
+        let find = |(host, path, deployment): (&str, &str, Option<&str>)| {
+            Ok(crate::policy::route::find(&live.matchers, host, path, deployment))
+        };
+        crate::proxy::route::route(&request, &bytes::Bytes::new(), &live, find).unwrap()
     };
     let (chat, models) = ("/openai/deployments/gpt-4o/chat/completions", "/openai/deployments/o3/models");
-    assert_eq!(allowed(Some(&caller(0)), &routed(chat), &live), Ok(()));
-    let operation = allowed(Some(&caller(3)), &routed(chat), &live);
+    assert_eq!(allowed(Some(&caller(0)), (&routed(chat), false), &live), Ok(()));
+    let operation = allowed(Some(&caller(3)), (&routed(chat), false), &live);
     assert_eq!(operation, Err(Denial::NotAllowed { what: "use this operation" }));
-    let deployment = allowed(Some(&caller(3)), &routed(models), &live);
+    let deployment = allowed(Some(&caller(3)), (&routed(models), false), &live);
+    let bare = "/openai/models";
+    assert_eq!(allowed(Some(&caller(3)), (&routed(bare), false), &live), deployment, "none is none of them");
+    assert_eq!(allowed(Some(&caller(3)), (&routed(bare), true), &live), Ok(()), "what is its own needs none");
     assert_eq!(deployment, Err(Denial::NotAllowed { what: "use this deployment" }));
     assert_eq!((class(Some(&caller(1)), &live), class(Some(&caller(0)), &live)), (Some(Class::Batch), None));
 }

@@ -88,7 +88,7 @@ async fn wrong_requests_meet_azures_refusals() {
     assert_eq!(send(&region, key(post(CHAT, &json!({})))).await.unwrap().status, 400);
     assert_eq!(send(&region, key(post(CHAT, &json!({"messages": 1})))).await.unwrap().status, 400);
     assert_eq!(send(&region, key(post(CHAT, &json!([])))).await.unwrap().status, 400);
-    assert_eq!(send(&region, key(post("/openai/threads?api-version=1", &json!({})))).await.unwrap().status, 404);
+    assert_eq!(send(&region, key(post("/openai/tides?api-version=1", &json!({})))).await.unwrap().status, 404);
     assert_eq!(send(&region, key(chat(false))).await.unwrap().status, 200);
     let bearer = with(chat(false), "authorization", "Bearer secret");
     assert_eq!(send(&region, bearer).await.unwrap().status, 200);

@@ -170,6 +170,7 @@ fn snapshot(pool: Pool) -> Arc<Snapshot> {
         shared_limits: None,
         usage_limits: snapshot::UsageLimits::default(),
         usage: TokenUsage::default(),
+        stateful: snapshot::Stateful::default(),
         pools: vec![pool],
         routes: Vec::new(),
     })

@@ -131,6 +131,14 @@ fn request(out: &mut Vec<u8>, record: &Record<'_>) {
     optional(out, record.deployment.as_deref().map(|name| cut(name, FIELD_LENGTH_MAX)), text);
     key!(out, "stream");
     out.extend_from_slice(if record.stream { b"true" } else { b"false" });
+    if record.pinned {
+        key!(out, "pinned");
+        out.extend_from_slice(b"true");
+    }
+    if let Some(flaw) = record.id_flaw {
+        key!(out, "id_flaw");
+        text(out, flaw);
+    }
 }
 
 /// What became of it.

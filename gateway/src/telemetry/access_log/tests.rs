@@ -54,6 +54,8 @@ fn record() -> Record<'static> {
         plan: None,
         proof: None,
         unproven: None,
+        pinned: false,
+        id_flaw: None,
         bytes_in: 1024,
         bytes_out: 2048,
         tokens: Some(Usage { prompt: 7, completion: 5, cached: 3, reasoning: 2 }.into()),
