@@ -7,9 +7,7 @@ use crate::config::snapshot::{
     Pace, Pool, Probe, ProbeKind, Process, Site, Snapshot, Timeouts, TokenUsage,
 };
 use crate::domain::{BackendId, BackendName, Outcome, Region};
-use crate::policy::eject::Ejection;
-use crate::policy::failover::Failover;
-use crate::policy::health::Thresholds;
+use crate::policy::{eject::Ejection, failover::Failover, health::Thresholds};
 use crate::state::{Fleet, Registry};
 use http::HeaderValue;
 use std::time::Duration;
