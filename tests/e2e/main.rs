@@ -34,6 +34,7 @@ mod limits;
 mod misconfigured;
 mod overload;
 mod protection;
+mod provisioned;
 mod proxy_protocol;
 mod redis_kinds;
 mod residency;

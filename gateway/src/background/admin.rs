@@ -149,6 +149,7 @@ fn show(id: &BackendId, region: &crate::domain::Region, report: &BackendReport, 
     meters.resting.set(Duration::from_millis(resting.unwrap_or(0)).as_secs_f64());
     meters.headroom_tokens.set(report.quota.tokens_share());
     meters.headroom_requests.set(report.quota.requests_share());
+    meters.utilization.set(report.utilization.unwrap_or(0.0));
     meters.quota_cut.set(i64::from(report.quota.cut));
 }
 

@@ -15,6 +15,8 @@ const NUMBER_MAX: u64 = 1 << 40;
 const OUTPUT_DEFAULT: u64 = 16;
 /// No answer is longer, and nobody gets more of them.
 const OUTPUT_MAX: u64 = 1 << 32;
+/// No deployment is fuller, in percent.
+const UTILIZATION_MAX: f64 = 1000.0;
 /// Bytes of a body that are taken for one token.
 const BYTES_PER_TOKEN: usize = 4;
 
@@ -47,6 +49,17 @@ pub fn cost(operation: Operation, facts: &Facts, body: usize, prompt: Option<u64
     let ceiling = if generates { facts.max_tokens.unwrap_or(OUTPUT_DEFAULT).min(OUTPUT_MAX) } else { 0 };
     let answers = facts.n.unwrap_or(1).clamp(1, OUTPUT_MAX);
     Cost { tokens: prompt.saturating_add(ceiling.saturating_mul(answers)) }
+}
+
+/// How full the header says that a provisioned deployment is: `61.4%` is 0.614.
+#[must_use]
+pub fn utilization(headers: &HeaderMap) -> Option<f64> {
+    first(headers, "azure-openai-deployment-utilization", |text| {
+        let number = text.strip_suffix('%').unwrap_or(text).trim_end();
+        let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+        let percent: f64 = number.parse().ok().filter(|_| plain)?;
+        (percent <= UTILIZATION_MAX).then_some(percent / 100.0)
+    })
 }
 
 /// Tokens of a prompt: as counted, or by the length of its body.
@@ -98,6 +111,35 @@ mod tests {
         for value in ["-1", "NaN", "inf", "1e9", "1.5", "", "many", "0x10", "99999999999999999999", "1099511627777"] {
             let seen = told(&[("x-ratelimit-limit-tokens", value), ("x-ratelimit-remaining-requests", value)]);
             assert_eq!(seen, Budgets::default(), "{value}");
+        }
+    }
+
+    #[test]
+    fn utilization_is_read_in_percent_and_nothing_else() {
+        for (value, want) in [
+            ("61.4%", Some(0.614)),
+            ("100", Some(1.0)),
+            ("0 %", Some(0.0)),
+            ("250%", Some(2.5)),
+            ("-3%", None),
+            ("NaN", None),
+            ("inf%", None),
+            ("1e300%", None),
+            ("99999%", None),
+            ("", None),
+            ("%", None),
+            ("much", None),
+        ] {
+            let headers = HeaderMap::from_iter([(
+                HeaderName::from_static("azure-openai-deployment-utilization"),
+                HeaderValue::from_static(value),
+            )]);
+            let seen = utilization(&headers);
+            assert_eq!(
+                seen.map(|share| (share * 1e6).round()),
+                want.map(|share: f64| (share * 1e6).round()),
+                "{value}"
+            );
         }
     }
 

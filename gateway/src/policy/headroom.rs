@@ -5,6 +5,7 @@
 //! from 600 a minute on over each second too, refused ones included. When its minute begins only a header tells. What a
 //! header told is believed for five minutes, so that a wrong number does not keep a backend idle for good.
 
+use super::provisioned::Provisioned;
 use super::window::Window;
 use crate::domain::{Budgets, Cost, Moment, Quota, Told};
 use std::time::Duration;
@@ -56,6 +57,7 @@ pub struct Left {
 pub struct Headroom {
     tokens: Tokens,
     requests: Requests,
+    provisioned: Provisioned,
 }
 
 impl Headroom {
@@ -66,6 +68,7 @@ impl Headroom {
             self.tokens.left = None;
         }
         self.requests.limit.configured = quota.requests;
+        self.provisioned.configure(quota.tokens);
     }
 
     /// Whether anything is known.
@@ -85,6 +88,7 @@ impl Headroom {
     pub fn take(&mut self, cost: Cost, now: Moment) -> Mark {
         self.tokens.take(cost.tokens, now);
         self.requests.take(now);
+        self.provisioned.charge(cost.tokens, now);
         Mark {
             started: now,
             cost,
@@ -107,6 +111,17 @@ impl Headroom {
         if is_sound(&told.requests) {
             self.requests.correct(&told.requests, mark, now);
         }
+    }
+
+    /// How full a provisioned deployment is, to tell it what happened there.
+    pub const fn provisioned(&mut self) -> &mut Provisioned {
+        &mut self.provisioned
+    }
+
+    /// How full it is, where it has turned out to be a provisioned deployment.
+    #[must_use]
+    pub fn utilization(&self, now: Moment) -> Option<f64> {
+        self.provisioned.utilization(now).filter(|_| self.provisioned.is_seen())
     }
 
     /// What is left at `now`.

@@ -16,6 +16,7 @@ pub mod limit;
 pub mod overload;
 pub mod pace;
 pub mod price;
+pub mod provisioned;
 pub mod renewal;
 pub mod residency;
 pub mod route;

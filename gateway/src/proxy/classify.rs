@@ -59,6 +59,9 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
         current.throttle = (outcome == Outcome::RateLimited).then(|| throttle::kind(&budgets, advice));
         current.failure = (outcome == Outcome::ServerError).then(|| Failure::of(current.status));
         current.ticket.told(&budgets, now);
+        if let Some(share) = quota::utilization(&header.headers) {
+            current.ticket.utilized(share, now);
+        }
         current.ticket.first_byte(now, comparable && outcome == Outcome::Served);
         if let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool))
             && let Some(bound) = pool.backends.get(current.backend)

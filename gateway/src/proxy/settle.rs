@@ -48,10 +48,20 @@ pub(super) fn settle(
     };
     let told =
         Told { ending, usage: consumed.usage.or(counted), counted: counted.is_some(), sent, received: received as u64 };
+    correct(ctx, consumed.usage, now);
     limits::settle(ctx, consumed, counted.map(|usage| usage.prompt), now);
     count(gateway, ctx, &told, now);
     if gateway.access_log.enabled() {
         tell(gateway, session, ctx, &told, now);
+    }
+}
+
+/// Tells the backend's model what the request has used of what it was charged there: what was cached counts for nothing.
+fn correct(ctx: &RequestContext, usage: Option<Usage>, now: Moment) {
+    let pool = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.fleet.pools.get(a.pool));
+    if let (Some(pool), Some(usage), Some(step)) = (pool, usage, ctx.attempts.trail.last()) {
+        let used = usage.prompt.saturating_sub(usage.cached).saturating_add(usage.completion);
+        pool.used(step.backend, ctx.attempts.wanted.cost, used, now);
     }
 }
 

@@ -4,6 +4,7 @@ use crate::domain::{Budgets, Cost, Moment, Quota};
 use crate::policy::headroom::{Headroom, Left, Mark};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// What is left of one quota.
 #[derive(Debug, Default)]
@@ -39,6 +40,25 @@ impl HeadroomCell {
         let mut model = self.model.lock();
         model.correct(told, mark, now);
         self.known.store(model.is_known(), Ordering::Relaxed);
+    }
+
+    /// A provisioned deployment refused, for `rest`.
+    pub(super) fn refused(&self, rest: Duration, now: Moment) {
+        self.model.lock().provisioned().refused(rest, now);
+    }
+
+    /// Its header told how full it is.
+    pub(super) fn tell(&self, share: f64, now: Moment) {
+        self.model.lock().provisioned().tell(share, now);
+    }
+
+    /// Of what an attempt was charged, so much was used.
+    pub(super) fn used(&self, charged: Cost, used: u64, now: Moment) {
+        self.model.lock().provisioned().correct(charged.tokens, used, now);
+    }
+
+    pub(super) fn utilization(&self, now: Moment) -> Option<f64> {
+        self.model.lock().utilization(now)
     }
 
     pub(super) fn left(&self, now: Moment) -> Left {

@@ -156,6 +156,13 @@ impl PoolState {
         self.survey(Tried::NONE, barred, now).soonest
     }
 
+    /// Of what an attempt at the backend at `index` was charged, it has used so many tokens.
+    pub fn used(&self, index: usize, charged: Cost, used: u64, now: Moment) {
+        if let Some(member) = self.core.members.get(index) {
+            member.headroom.used(charged, used, now);
+        }
+    }
+
     /// Its retry budget.
     #[must_use]
     pub fn budget(&self) -> Budget<'_> {

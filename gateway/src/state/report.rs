@@ -51,6 +51,8 @@ pub struct BackendReport {
     pub share: f32,
     /// Recent failures, decaying.
     pub penalty: f32,
+    /// How full a provisioned deployment is; above 1 it refuses.
+    pub utilization: Option<f64>,
     /// What is left of its quota.
     pub quota: QuotaReport,
 }
@@ -140,6 +142,7 @@ fn describe(member: &Member, eligible: bool, slow_start: Duration, now: Moment) 
         probe_healthy: state.is_probe_healthy(),
         share: state.share(slow_start, now),
         penalty: state.penalty(now),
+        utilization: member.headroom.utilization(now),
         quota: QuotaReport {
             group: member.quota_group.as_ref().map(ToString::to_string),
             tokens_left: left.tokens,

@@ -8,6 +8,7 @@ use crate::policy::budget::Spending;
 use crate::policy::eject::{Report, Transition};
 use crate::policy::headroom::Mark;
 use crate::policy::select::Choice;
+use crate::policy::throttle;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -124,6 +125,13 @@ impl Ticket {
         }
     }
 
+    /// The header tells how full the deployment is.
+    pub fn utilized(&self, share: f64, now: Moment) {
+        if let Some(headroom) = self.headroom() {
+            headroom.tell(share, now);
+        }
+    }
+
     /// What its 429 is about; told before [`Ticket::finish`].
     pub const fn throttled(&mut self, kind: Throttle) {
         self.throttle = Some(kind);
@@ -161,6 +169,13 @@ impl Ticket {
     fn report(&mut self, outcome: Outcome, advice: Option<Duration>, now: Moment, draw: u64) -> Option<Transition> {
         if std::mem::take(&mut self.drawn) {
             self.core.settle(spending(outcome), now);
+        }
+        if outcome.is_throttled()
+            && self.throttle == Some(Throttle::Provisioned)
+            && let Some(headroom) = self.headroom()
+        {
+            let rest = throttle::rest(Throttle::Provisioned, advice, &self.core.ejection.rests);
+            headroom.refused(rest.time, now);
         }
         let _turn = outcome.is_failure().then(|| self.core.shared.ejecting.lock());
         let report = Report {

@@ -225,6 +225,8 @@ pub struct BackendMeters {
     pub headroom_tokens: Gauge,
     /// The same of requests.
     pub headroom_requests: Gauge,
+    /// How full a provisioned deployment is.
+    pub utilization: Gauge,
     /// 1 while its answers tell of less than is configured.
     pub quota_cut: IntGauge,
     /// Attempts that have not ended.
@@ -258,6 +260,7 @@ impl BackendMeters {
             resting: trail.take(&families.backend_resting, &[pool, backend, region]),
             headroom_tokens: trail.take(&families.backend_headroom, &[pool, backend, region, "tokens"]),
             headroom_requests: trail.take(&families.backend_headroom, &[pool, backend, region, "requests"]),
+            utilization: trail.take(&families.backend_utilization, &[pool, backend, region]),
             quota_cut: trail.take(&families.backend_quota_cut, &[pool, backend, region]),
             in_flight: trail.take(&families.backend_in_flight, &[pool, backend, region]),
             trail,

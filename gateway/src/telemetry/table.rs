@@ -161,6 +161,8 @@ table! {
         "Share of the backend's quota that is left, by quota (tokens, requests); 1 where nothing is known of it.";
     backend_quota_cut: gauge "tidegate_backend_quota_cut" ["pool", "backend", "region"]
         "1 while the backend's answers tell of a quota below the configured one, else 0.";
+    backend_utilization: float_gauge "tidegate_backend_utilization" ["pool", "backend", "region"]
+        "How full a provisioned deployment is, as told by its header or estimated; above 1 it refuses; 0 where nothing is known of it.";
     backend_in_flight: gauge "tidegate_backend_attempts_in_flight" ["pool", "backend", "region"]
         "Attempts at the backend that have not ended.";
     pool_eligible: gauge "tidegate_pool_backends_eligible" ["pool"]

@@ -61,3 +61,22 @@ fn others_in_a_region_that_is_short_are_taken_last_for_a_while() {
     assert_eq!(attempt(pool, Tried::NONE.with(0), 4_999).index(), 2);
     assert_eq!(attempt(pool, Tried::NONE.with(0), 5_000).index(), 1);
 }
+
+#[test]
+fn a_changed_backend_starts_anew_and_a_changed_credential_is_given_a_chance() {
+    let registry = Registry::default();
+    let denied = |fleet: &Fleet| {
+        let mut ticket = attempt(&fleet.pools[0], Tried::NONE, 0);
+        let _ = ticket.finish(Outcome::BackendDenied, None, at(0), 1);
+    };
+    let mut one = backend("a", 1);
+    let first = registry.bind(snapshot(pool(vec![one.clone()])));
+    denied(&first);
+    assert_eq!(registry.bind(snapshot(pool(vec![one.clone()]))).pools[0].eligible_count(at(1)), 0);
+    one.auth = Auth::ApiKey(HeaderValue::from_static("new"));
+    let second = registry.bind(snapshot(pool(vec![one.clone()])));
+    assert_eq!(second.pools[0].eligible_count(at(1)), 1);
+    denied(&second);
+    one.url.host = "192.0.2.2".into();
+    assert_eq!(registry.bind(snapshot(pool(vec![one]))).pools[0].eligible_count(at(1)), 1);
+}
