@@ -6,6 +6,7 @@ use crate::common::{ms, secs};
 use harness::{Ask, Gateway, Load, Proto, Report, Setup, Sim};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
+use tidegate::domain::KeyHash;
 use tidegate::simulator::{FaultKind, FaultRule, Latency, Record, StatusFault};
 
 const REGIONS: [&str; 3] = ["swedencentral", "francecentral", "germanywestcentral"];
@@ -80,15 +81,30 @@ impl Form {
     }
 }
 
+/// Processes data anywhere: what a consumer in the EU must never reach.
+const OUTSIDE: &str = "germanywestcentral-gpt-b";
+const EU_KEY: &str = "a-key-of-the-consumer-in-the-eu";
+const FREE_KEY: &str = "a-key-of-a-consumer-anywhere";
+
 async fn start(sims: &[Sim]) -> Gateway {
+    let consumer = |name: &str, key: &str, more: &str| {
+        format!("{{ name: {name}, keys: [ {{ hash: \"{}\" }} ]{more} }}", KeyHash::of(key))
+    };
+    let consumers = [consumer("europe", EU_KEY, ", residency: eu"), consumer("free", FREE_KEY, "")].join(", ");
     let mut setup = Setup::new()
+        .top("residency: { zones: [ { name: eu, data_zones: [ eu ] } ] }")
+        .top(&format!("consumers: [ {consumers} ]"))
+        .pool("residency: filter")
         .pool("selection: { latency_band: 30ms }")
         .pool("failover: { stream_first_byte_timeout: 2s, first_byte_timeout: 2s, attempts_max: 4 }")
         .pool("probe: { tcp: {}, interval: 1s, timeout: 500ms, unhealthy_after: 2 }");
     for sim in sims {
         for deployment in DEPLOYMENTS {
             let name = format!("{}-{deployment}", sim.name());
-            setup = setup.backend(&name, sim, &format!("deployment: {deployment}"));
+            let kind = if name == OUTSIDE { "global" } else { "regional" };
+            let keys =
+                format!("deployment: {deployment}, kind: {kind}, headers: {{ x-backend: {deployment} }}");
+            setup = setup.backend(&name, sim, &keys);
         }
     }
     setup.start().await
@@ -96,7 +112,7 @@ async fn start(sims: &[Sim]) -> Gateway {
 
 fn mix() -> Vec<Ask> {
     let responses = Ask::json("/openai/v1/responses", r#"{"model":"gpt","store":false,"input":"Say something."}"#);
-    vec![
+    let asks = [
         Ask::stream("gpt"),
         Ask::chat("gpt"),
         Ask::v1_stream("gpt"),
@@ -105,12 +121,14 @@ fn mix() -> Vec<Ask> {
         Ask::embeddings("gpt"),
         Ask::stream("gpt"),
         Ask::chat("gpt").sized(64 * 1024),
-    ]
+    ];
+    let of = |ask: &Ask, zone: &str, key: &str| ask.clone().header("x-zone", zone).header("api-key", key);
+    asks.iter().flat_map(|ask| [of(ask, "eu", EU_KEY), of(ask, "none", FREE_KEY)]).collect()
 }
 
 /// 429s that a deployment had to answer although it had asked us to stay away.
 fn early_hits(records: &BTreeMap<u64, Record>, deployment: &str) -> Vec<(u64, u64)> {
-    let named = |record: &&Record| record.status == 429 && record.path_and_query.contains(deployment);
+    let named = |record: &&Record| record.status == 429 && record.header("x-backend") == Some(deployment);
     let mut hits: Vec<u64> = records.values().filter(named).map(|record| record.at_us).collect();
     hits.sort_unstable();
     let mut early = Vec::new();
@@ -159,6 +177,11 @@ async fn load_of_requests_through_a_dark_region_99_95_percent_are_answered() {
             assert!(early.is_empty(), "{name}/{deployment} was asked while it rested: {early:?}");
         }
     }
+    let (reached, leaked): (Vec<_>, Vec<_>) = (seen[2].values())
+        .filter(|record| record.header("x-backend") == Some("gpt-b"))
+        .partition(|record| record.header("x-zone") != Some("eu"));
+    assert!(leaked.is_empty(), "left its zone: {leaked:?}");
+    assert!(!reached.is_empty(), "nobody reached {OUTSIDE}: nothing was shown");
     let metrics = gateway.metrics().await;
     for outcome in ["rate_limited", "connect_failed"] {
         assert!(
