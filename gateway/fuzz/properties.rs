@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use super::openai::operation::{Destination, Speaks, Style};
 use super::openai::{answer, facts, operation, sse, throttle};
 
 /// Any chunking of a stream equals the whole. The first byte chooses the chunk size.
@@ -66,15 +67,21 @@ pub(super) fn path(data: &[u8]) {
     let scrubbed = operation::scrub_query(query);
     assert_eq!(scrubbed.split('&').count(), query.split('&').count());
     let Ok(target) = operation::parse(path) else { return };
-    let out = operation::rewrite_path(&target, "", Some("b"), Some(query), Some("v"));
-    let (path, query) = out.split_once('?').unwrap_or((&out, ""));
-    let keys = || query.split('&').filter_map(|pair| pair.split('=').next());
-    assert!(!keys().any(|key| key.eq_ignore_ascii_case("api-key")));
-    match operation::parse(path) {
-        Ok(back) => {
-            assert_eq!((back.style, back.operation, back.rest), (target.style, target.operation, target.rest));
-            assert_eq!(back.deployment.as_deref(), target.deployment.map(|_| "b"));
+    for speaks in [Speaks::Same, Speaks::Classic, Speaks::V1] {
+        let Some(style) = target.style_at(speaks) else { continue };
+        let to = Destination { base_path: "", style, deployment: Some("b"), api_version: Some("v") };
+        let out = operation::rewrite_path(&target, &to, Some(query));
+        let (path, query) = out.split_once('?').unwrap_or((&out, ""));
+        let keys = || query.split('&').filter_map(|pair| pair.split('=').next());
+        assert!(!keys().any(|key| key.eq_ignore_ascii_case("api-key")));
+        match operation::parse(path) {
+            Ok(back) => {
+                assert_eq!((back.style, back.operation, back.rest), (style, target.operation, target.rest));
+                let put_in = style == Style::Classic && target.style != style && target.operation.deployment_in_path();
+                let kept = style == Style::Classic && target.deployment.is_some();
+                assert_eq!(back.deployment.as_deref(), (kept || put_in).then_some("b"));
+            }
+            Err(problem) => assert!(path.contains('?') || target.rest.contains('?'), "{problem}: {path}"),
         }
-        Err(problem) => assert!(path.contains('?') || target.rest.contains('?'), "{problem}: {path}"),
     }
 }

@@ -7,6 +7,7 @@ mod backend;
 mod connections;
 mod http2;
 mod issuer;
+mod models;
 mod overload;
 mod pool;
 mod quota;
@@ -18,6 +19,7 @@ pub use backend::{Auth, Backend, BaseUrl};
 pub use connections::Connections;
 pub use http2::Http2;
 pub use issuer::{Endpoint, Issuer, KeySource};
+pub use models::Models;
 pub use overload::Overload;
 pub use pool::{Gate, Pace, Pool, Probe, ProbeKind, Timeouts};
 pub use quota::BackendQuota;
@@ -99,6 +101,8 @@ pub struct Snapshot {
     pub usage: TokenUsage,
     /// How clients get at what resources store.
     pub stateful: Stateful,
+    /// What clients may call a deployment, and what they are told there is.
+    pub models: Models,
     /// Pools, in the order of the file.
     pub pools: Vec<Pool>,
     /// Routes, most specific first.

@@ -160,6 +160,16 @@ pub enum Denial {
         /// The most that may be asked for.
         max: u64,
     },
+    /// No backend of the pool can do what the request needs.
+    Incapable {
+        /// What none of them can do.
+        what: String,
+    },
+    /// The request's prompt is too long for every backend.
+    ContextExceeded {
+        /// The largest context, in tokens of prompt and answer; zero where it is not known.
+        max: u64,
+    },
     /// The process is at its ceiling of requests or memory.
     Shed {
         /// When to come back.

@@ -2,6 +2,7 @@
 //!
 //! Pure data. Nothing here does I/O, reads a clock, draws a random number or logs.
 
+mod ability;
 mod api_key;
 mod caller;
 mod client_certificate;
@@ -23,6 +24,7 @@ mod unproven;
 mod usage;
 mod zones;
 
+pub use ability::{Abilities, Ability};
 pub use api_key::{ApiKey, KEY_PREFIX, KeyHash, KeyHashError, is_key_id, make_key};
 pub use caller::{Caller, Claims, Proof};
 pub use client_certificate::{ClientCertificate, Presented};

@@ -35,11 +35,13 @@ pub enum Outcome {
     StreamStalled,
     /// The backend's content filter refused what the client sent.
     ContentFiltered,
+    /// The backend answered 400: the prompt is too long for its context, and another has a larger one.
+    ContextExceeded,
 }
 
 impl Outcome {
     /// Every outcome, for tables and tests.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Served,
         Self::ClientError,
         Self::RateLimited,
@@ -56,6 +58,7 @@ impl Outcome {
         Self::StreamBroken,
         Self::StreamStalled,
         Self::ContentFiltered,
+        Self::ContextExceeded,
     ];
 
     /// Label in metrics, access log and the attempts trail: a closed set.
@@ -78,6 +81,7 @@ impl Outcome {
             Self::StreamBroken => "stream_broken",
             Self::StreamStalled => "stream_stalled",
             Self::ContentFiltered => "content_filtered",
+            Self::ContextExceeded => "context_exceeded",
         }
     }
 
@@ -106,7 +110,7 @@ impl Outcome {
     /// Proves that the backend works: a success for the failure counters and a half-open trial.
     #[must_use]
     pub const fn is_success(self) -> bool {
-        matches!(self, Self::Served | Self::ClientError | Self::ContentFiltered)
+        matches!(self, Self::Served | Self::ClientError | Self::ContentFiltered | Self::ContextExceeded)
     }
 
     /// The backend refuses *us*: set aside at once, with an alarm.

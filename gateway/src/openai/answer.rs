@@ -23,6 +23,26 @@ pub fn is_deployment_missing(body_prefix: &[u8]) -> Option<bool> {
     }
 }
 
+/// Does this 400 say that the prompt is too long for the model's context? `None`: the prefix does not tell yet. A prefix of
+/// [`MISSING_PREFIX_MAX`] or more always tells.
+#[must_use]
+pub fn is_context_exceeded(body_prefix: &[u8]) -> Option<bool> {
+    match serde_json::from_slice::<Value>(body_prefix) {
+        Ok(body) => Some(says_too_long(&body)),
+        Err(error) if !error.is_eof() || body_prefix.len() >= MISSING_PREFIX_MAX => Some(false),
+        Err(_eof) => None,
+    }
+}
+
+/// The code of OpenAI and Azure, and the words of services that send none.
+fn says_too_long(body: &Value) -> bool {
+    let error = body.get("error").unwrap_or(body);
+    let text = |key| error.get(key).and_then(Value::as_str).unwrap_or_default();
+    let message = text("message").to_ascii_lowercase();
+    text("code") == "context_length_exceeded"
+        || ["maximum context length", "context window"].iter().any(|words| message.contains(words))
+}
+
 /// Codes with which Azure (and v1) name a deployment that is not there.
 const MISSING_CODES: [&str; 3] = ["DeploymentNotFound", "deployment_not_found", "model_not_found"];
 
@@ -103,6 +123,32 @@ mod tests {
         for cut in 0..AZURE.len() {
             assert!(is_deployment_missing(&AZURE.as_bytes()[..cut]).is_none_or(|missing| missing), "{cut}");
         }
+    }
+
+    #[test]
+    fn prompts_that_are_too_long_are_told_from_other_400s() {
+        for (body, want) in [
+            (
+                r#"{"error":{"message":"x","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+                Some(true),
+            ),
+            (
+                r#"{"error":{"message":"This model's maximum context length is 128000 tokens. However, ...","code":null}}"#,
+                Some(true),
+            ),
+            (r#"{"error":{"message":"Your input exceeds the context window of this model."}}"#, Some(true)),
+            (r#"{"error":{"code":"content_filter","message":"The response was filtered"}}"#, Some(false)),
+            (r#"{"error":{"code":"context_length"}}"#, Some(false)),
+            ("<html>maximum context length", Some(false)),
+            ("", None),
+            (r#"{"error":{"code":"context_length_exceeded""#, None),
+        ] {
+            assert_eq!(is_context_exceeded(body.as_bytes()), want, "{body}");
+        }
+        assert_eq!(
+            is_context_exceeded(format!("{{\"a\":\"{}", "x".repeat(MISSING_PREFIX_MAX)).as_bytes()),
+            Some(false)
+        );
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::domain::Denial;
 
 mod multipart;
 
-pub use multipart::from_multipart;
+pub use multipart::{from_multipart, front_part};
 
 /// Longest `model`, in bytes after unescaping.
 const MODEL_LENGTH_MAX: usize = 256;

@@ -5,18 +5,22 @@
 
 pub mod affinity;
 pub mod answer;
+pub mod catalog;
 pub mod estimate;
 pub mod facts;
 pub mod frames;
 pub mod ids;
+pub mod needs;
 pub mod operation;
 mod out;
 pub mod quota;
 pub mod refusal;
 pub mod rewrite;
+pub mod spillover;
 pub mod sse;
 pub mod throttle;
 pub mod trouble;
+pub mod versions;
 
 #[cfg(test)]
 mod corpus;

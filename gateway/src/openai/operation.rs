@@ -1,4 +1,4 @@
-//! [`parse`]: from a request path to style, operation and deployment; [`rewrite_path`]: back, for one backend.
+//! [`parse`]: from a request path to style, operation and deployment; [`rewrite_path()`]: back, for one backend.
 //!
 //! Both sides see the same path: escapes are decoded before anything is compared, and whatever a backend might
 //! normalise differently (dot segments, empty segments, control characters) is refused. It never decides a route.
@@ -11,10 +11,12 @@ use crate::domain::Denial;
 
 pub(super) mod percent;
 mod query;
+mod translate;
 
 pub use query::{
     api_version_in_query, deployment_in_query, parameters, scrub_query, without_credentials, without_parameters,
 };
+pub use translate::{Destination, Speaks, rewrite_path};
 
 /// Longest deployment name in a path or a query, in bytes after decoding.
 const DEPLOYMENT_LENGTH_MAX: usize = 256;
@@ -74,7 +76,7 @@ pub enum Operation {
     AudioTranslations,
     /// `/audio/speech`
     AudioSpeech,
-    /// `/models` and `/models/{m}`
+    /// `/models` and `/models/{m}`; classic also `/deployments` and `/deployments/{d}`
     Models,
     /// `/realtime`, a WebSocket
     Realtime,
@@ -114,42 +116,6 @@ pub fn parse(path: &str) -> Result<Target<'_>, PathProblem> {
         return Ok(Target { style: Style::V1, operation: Operation::of(rest), deployment: None, rest });
     }
     Ok(Target { style: Style::Other, operation: Operation::Other, deployment: None, rest: path })
-}
-
-/// Path and query for one backend.
-///
-/// The deployment segment of a classic path is replaced by `deployment`, and so is `deployment=` or `model=` of a
-/// realtime query; the value of `api-version` is replaced or added, for [`Style::Classic`] only. `/v1/…` becomes
-/// `/openai/v1/…`. `base_path` (no trailing slash, mostly empty) comes first. The client's credentials leave the
-/// query; everything else of it is kept byte for byte.
-#[must_use]
-pub fn rewrite_path(
-    target: &Target<'_>,
-    base_path: &str,
-    deployment: Option<&str>,
-    query: Option<&str>,
-    api_version: Option<&str>,
-) -> String {
-    let mut out = String::with_capacity(base_path.len() + target.rest.len() + query.map_or(0, str::len) + 96);
-    out.push_str(base_path);
-    match target.style {
-        Style::Classic => {
-            out.push_str("/openai");
-            if let Some(asked) = target.deployment.as_deref() {
-                out.push_str("/deployments/");
-                percent::encode_into(deployment.unwrap_or(asked), &mut out);
-            }
-        }
-        Style::V1 => out.push_str("/openai/v1"),
-        Style::Other => {}
-    }
-    out.push_str(target.rest);
-    let edit = query::Edit {
-        api_version: api_version.filter(|_| target.style == Style::Classic),
-        deployment: deployment.filter(|_| target.operation == Operation::Realtime),
-    };
-    edit.append(query.unwrap_or_default(), &mut out);
-    out
 }
 
 impl Shape {
@@ -261,7 +227,7 @@ impl Operation {
             "/audio/translations" => Self::AudioTranslations,
             "/audio/speech" => Self::AudioSpeech,
             "/realtime" => Self::Realtime,
-            "/models" => Self::Models,
+            "/models" | "/deployments" => Self::Models,
             other if other.strip_prefix("/models/").is_some_and(|id| !id.contains('/')) => Self::Models,
             _ => Self::Other,
         }
@@ -277,7 +243,8 @@ fn classic(rest: &str) -> Result<Target<'_>, PathProblem> {
     let (raw, rest) = named.split_at_checked(end).unwrap_or((named, ""));
     let deployment = percent::decode(raw).unwrap_or_default();
     check_deployment(&deployment)?;
-    Ok(Target { style: Style::Classic, operation: Operation::of(rest), deployment: Some(deployment), rest })
+    let operation = if rest.is_empty() { Operation::Models } else { Operation::of(rest) };
+    Ok(Target { style: Style::Classic, operation, deployment: Some(deployment), rest })
 }
 
 fn check_deployment(name: &str) -> Result<(), PathProblem> {

@@ -88,10 +88,7 @@ impl From<&Denial> for Refusal {
             Denial::NotFromFrontDoor => {
                 no(403, "front_door_required", "This listener takes requests through its Front Door only.")
             }
-            Denial::LoopDetected => Self {
-                kind: SERVER,
-                ..no(508, "loop_detected", "The request goes round in circles: a gateway is its own backend.")
-            },
+            Denial::LoopDetected => Self::looping(),
             Denial::Blocked { status, body } => {
                 Self { page: body.clone(), ..no(*status, "request_blocked", "The request is blocked.") }
             }
@@ -103,6 +100,8 @@ impl From<&Denial> for Refusal {
             Denial::LimitReached { limit, what, retry_after } => Self::limited(limit, *what, *retry_after),
             Denial::QuotaGone { limit, what, retry_after } => Self::gone(limit, *what, *retry_after),
             Denial::CeilingPassed { param, max } => Self::over(param, *max),
+            Denial::Incapable { what } => Self::incapable(what),
+            Denial::ContextExceeded { max } => Self::too_long(*max),
             Denial::Shed { retry_after } => {
                 Self::full(*retry_after, "shed", "The gateway is at its limit. Try again shortly.")
             }
@@ -213,6 +212,25 @@ impl Refusal {
     fn over(param: &'static str, max: u64) -> Self {
         let message = format!("`{param}` asks for more than {max}, which is the most here.");
         Self { param: Some(param), ..Self::denied(400, "invalid_value", message) }
+    }
+
+    fn looping() -> Self {
+        let message = "The request goes round in circles: a gateway is its own backend.".to_owned();
+        Self { kind: SERVER, ..Self::denied(508, "loop_detected", message) }
+    }
+
+    /// No backend can do it: to wait is of no use.
+    fn incapable(what: &str) -> Self {
+        Self::denied(400, "unsupported_by_backends", format!("No backend of this deployment can {what}."))
+    }
+
+    /// No backend has a context that is long enough. The code is the one that clients know.
+    fn too_long(max: u64) -> Self {
+        let message = match max {
+            0 => "The prompt is longer than the context of the backends that are free.".to_owned(),
+            _ => format!("Prompt and answer are longer than {max} tokens, the largest context of the backends."),
+        };
+        Self { param: Some("messages"), ..Self::denied(400, "context_length_exceeded", message) }
     }
 
     /// A usage limit has too little left, and soon more.

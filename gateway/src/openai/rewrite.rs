@@ -3,8 +3,10 @@
 //! A body becomes up to three slices that share its memory. Nothing here looks at the body's meaning.
 
 mod inject;
+mod insert;
 
-pub use inject::{takes_stream_options, with_usage};
+pub use inject::with_usage;
+pub use insert::{into_form, into_json};
 
 use std::fmt;
 use std::ops::Range;

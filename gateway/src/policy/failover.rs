@@ -66,6 +66,8 @@ pub enum Refusal {
     BackendMisconfigured,
     /// 503: the stream was an error; its 200 is not the client's.
     Failing,
+    /// 400: the prompt is too long for the backends that are free.
+    ContextExceeded,
 }
 
 /// The failover rule.
@@ -82,6 +84,7 @@ pub enum Refusal {
 /// | `TimedOut` before the header | next attempt if `replayable` | 504 |
 /// | `BrokenEarly` | next attempt if `replayable` | 502 |
 /// | `BackendDenied`, `DeploymentMissing` | next attempt | 502, never the backend's own text |
+/// | `ContextExceeded` (400, and a larger context elsewhere) | next attempt there | 400 |
 /// | `StreamThrottled` | next attempt | 429 with the soonest return |
 /// | `StreamFailed` | next attempt | 503 |
 /// | `StreamBroken` before its first delta | next attempt if `replayable` | 502 |
@@ -115,7 +118,11 @@ pub const fn next(outcome: Outcome, situation: &Situation) -> Next {
         Outcome::RateLimited | Outcome::ServerError | Outcome::BackendDenied | Outcome::DeploymentMissing if repeat => {
             Next::NextAttempt
         }
-        Outcome::ConnectFailed | Outcome::StreamThrottled | Outcome::StreamFailed if repeat => Next::NextAttempt,
+        Outcome::ConnectFailed | Outcome::StreamThrottled | Outcome::StreamFailed | Outcome::ContextExceeded
+            if repeat =>
+        {
+            Next::NextAttempt
+        }
         Outcome::TimedOut | Outcome::BrokenEarly | Outcome::StreamBroken | Outcome::StreamStalled
             if repeat && situation.replayable =>
         {
@@ -126,6 +133,7 @@ pub const fn next(outcome: Outcome, situation: &Situation) -> Next {
         Outcome::ConnectFailed | Outcome::BrokenEarly | Outcome::StreamBroken => Next::Refuse(Refusal::Unreachable),
         Outcome::TimedOut | Outcome::StreamStalled => Next::Refuse(Refusal::DeadlinePassed),
         Outcome::BackendDenied | Outcome::DeploymentMissing => Next::Refuse(Refusal::BackendMisconfigured),
+        Outcome::ContextExceeded => Next::Refuse(Refusal::ContextExceeded),
     }
 }
 
@@ -152,7 +160,7 @@ mod tests {
     };
 
     /// Outcome, with repeat, without.
-    const TABLE: [(Outcome, Next, Next); 16] = [
+    const TABLE: [(Outcome, Next, Next); 17] = [
         (Outcome::Served, Relay, Relay),
         (Outcome::ClientError, Relay, Relay),
         (Outcome::RateLimited, NextAttempt, Relay),
@@ -169,6 +177,7 @@ mod tests {
         (Outcome::StreamBroken, NextAttempt, Refuse(Refusal::Unreachable)),
         (Outcome::StreamStalled, NextAttempt, Refuse(Refusal::DeadlinePassed)),
         (Outcome::ContentFiltered, Relay, Relay),
+        (Outcome::ContextExceeded, NextAttempt, Refuse(Refusal::ContextExceeded)),
     ];
 
     #[test]

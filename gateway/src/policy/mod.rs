@@ -1,7 +1,9 @@
 //! Every decision, pure: time and chance are arguments, parameters are plain structs that `config` fills.
 
 pub mod affinity;
+pub mod alias;
 pub mod budget;
+pub mod capability;
 pub mod chance;
 pub mod cors;
 pub mod distance;

@@ -149,7 +149,9 @@ impl PathMatch {
 }
 
 impl DeploymentMatch {
-    pub(super) fn takes(&self, deployment: Option<&str>) -> bool {
+    /// Whether a request for `deployment` is taken.
+    #[must_use]
+    pub fn takes(&self, deployment: Option<&str>) -> bool {
         match (self, deployment) {
             (Self::Any, _) => true,
             (Self::Prefix(prefix), Some(name)) => name.starts_with(prefix.as_str()),
@@ -160,6 +162,12 @@ impl DeploymentMatch {
 }
 
 impl Matcher {
+    /// Whether the route is one of this host, which is without port, in any case.
+    #[must_use]
+    pub fn takes_host(&self, host: &str) -> bool {
+        self.host.takes(host)
+    }
+
     /// Order of routes: most specific first. Host before path before deployment; exact before a pattern, a longer
     /// pattern before a shorter one. Sort by this key, stably.
     #[must_use]

@@ -92,6 +92,19 @@ impl<O: PartialEq> Scope<O> {
             told => told,
         }
     }
+
+    /// Whether some operation on `deployment` by the route at `route` may be allowed.
+    #[must_use]
+    pub fn takes_model(&self, route: usize, deployment: &str) -> bool {
+        (self.routes.is_empty() || self.routes.contains(&route))
+            && (self.deployments.is_empty() || self.deployments.iter().any(|one| one.takes(Some(deployment))))
+    }
+
+    /// Whether `operation` is allowed on something.
+    #[must_use]
+    pub fn takes_operation(&self, operation: &O) -> bool {
+        self.operations.is_empty() || self.operations.contains(operation)
+    }
 }
 
 impl<O> Default for Scope<O> {
@@ -139,6 +152,17 @@ mod tests {
         ] {
             assert_eq!(scope().takes_address(address.map(|a| a.parse().unwrap())), want, "{address:?}");
         }
+    }
+
+    #[test]
+    fn a_model_is_allowed_where_any_use_of_it_is() {
+        for (route, deployment, want) in
+            [(1, "gpt-4o", true), (2, "gpt-4o", false), (3, "o3", true), (3, "o3-mini", false)]
+        {
+            assert_eq!(scope().takes_model(route, deployment), want, "{route} {deployment}");
+        }
+        assert_eq!((scope().takes_operation(&"chat"), scope().takes_operation(&"models")), (true, false));
+        assert!(Scope::<&str>::default().takes_model(9, "any") && Scope::default().takes_operation(&"any"));
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(super) fn admit(
         operation: routed.operation,
         shape: routed.shape,
         deployment: routed.deployment,
+        alias: routed.alias,
         facts: routed.facts,
         multipart: routed.multipart,
         body,

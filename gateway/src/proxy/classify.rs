@@ -2,20 +2,22 @@
 //!
 //! What follows from an outcome is decided in `policy::failover` alone; this file gathers what that decision needs.
 
+use super::capable;
 use super::context::{Admission, Current, RequestContext, Step, Verdict};
 use super::deadline::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT};
 use super::hold::{
-    self, DEPLOYMENT_MISSING, RATE_LIMITED, SERVER_ERROR, STREAM_BROKEN, STREAM_FAILED, STREAM_THROTTLED,
+    self, CONTEXT_EXCEEDED, DEPLOYMENT_MISSING, RATE_LIMITED, SERVER_ERROR, STREAM_BROKEN, STREAM_FAILED,
+    STREAM_THROTTLED,
 };
 use super::pace::{FIRST_TOKEN_LATE, STALLED, TOO_SLOW};
 use super::pin;
 use super::select::RETRY_AFTER;
-use crate::domain::{Failure, Fault, Moment, Outcome, Throttle};
+use crate::domain::{Denial, Failure, Fault, Moment, Outcome, Throttle};
 use crate::openai::answer::{self, Media};
 use crate::openai::operation::Operation;
 use crate::openai::sse::{StreamError, StreamErrorKind};
 use crate::openai::trouble::About;
-use crate::openai::{quota, throttle};
+use crate::openai::{quota, spillover, throttle};
 use crate::policy::eject::{Standing, Transition};
 use crate::policy::failover::{self, Next, Refusal, Situation};
 use crate::state::{BackendState, Pick, PoolState};
@@ -58,6 +60,7 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
         let comparable = ctx.admission.as_ref().is_some_and(|a| a.facts.stream || a.operation == Operation::Embeddings);
         current.throttle = (outcome == Outcome::RateLimited).then(|| throttle::kind(&budgets, advice));
         current.failure = (outcome == Outcome::ServerError).then(|| Failure::of(current.status));
+        current.spillover = spillover::read(&header.headers);
         current.ticket.told(&budgets, now);
         if let Some(share) = quota::utilization(&header.headers) {
             current.ticket.utilized(share, now);
@@ -158,7 +161,7 @@ pub(super) fn failed(ctx: &mut RequestContext, outcome: Outcome, now: Moment) ->
     match decide(ctx, outcome, now) {
         Verb::Relay => {
             // The answer was held back for another attempt, and now there is none.
-            ctx.verdict = Some(Verdict::Faulted(fault(ctx, Refusal::Unreachable, now)));
+            ctx.verdict = Some(verdict(ctx, Refusal::Unreachable, now));
             Verb::Refuse
         }
         verb => verb,
@@ -216,6 +219,9 @@ pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
     if *kind == SERVER_ERROR {
         return Outcome::ServerError;
     }
+    if *kind == CONTEXT_EXCEEDED {
+        return Outcome::ContextExceeded;
+    }
     if *kind == STREAM_THROTTLED {
         return Outcome::StreamThrottled;
     }
@@ -247,7 +253,7 @@ pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
 /// Records the outcome of the attempt under way and closes it.
 pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<Duration>, now: Moment) {
     let Some(current) = ctx.attempts.current.take() else { return };
-    let Current { mut ticket, backend, started, status, throttle, failure, short, .. } = current;
+    let Current { mut ticket, backend, started, status, throttle, failure, short, spillover, .. } = current;
     let throttle = outcome.is_throttled().then(|| throttle.unwrap_or(Throttle::Unknown));
     if let Some(kind) = throttle {
         ticket.throttled(kind);
@@ -266,6 +272,9 @@ pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<
         if matches!(outcome, Outcome::ServerError | Outcome::StreamFailed) {
             bound.meters.failed(failure.unwrap_or(Failure::Internal));
         }
+        if let Some(spillover) = &spillover {
+            bound.meters.spilled(spillover.error.is_some());
+        }
         bound.meters.in_flight.dec();
         if outcome == Outcome::ConnectFailed {
             bound.next_address();
@@ -277,7 +286,7 @@ pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<
     if let Some(transition) = transition {
         tell(&state, &transition, now);
     }
-    ctx.attempts.trail.push(Step { backend, outcome, status, throttle, took: now.since(started) });
+    ctx.attempts.trail.push(Step { backend, outcome, status, throttle, spillover, took: now.since(started) });
 }
 
 /// One line per change of a backend's standing.
@@ -300,6 +309,13 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
     let Some(pool) = ctx.arrival.live.fleet.pools.get(admission.pool) else { return Verb::Refuse };
     let meters = ctx.arrival.live.pools.get(admission.pool).map(|p| &p.meters);
     let mut situation = situation(ctx, admission, now);
+    if outcome == Outcome::ContextExceeded
+        && let Some(last) = ctx.attempts.trail.last()
+        && let Some(spec) = ctx.arrival.live.fleet.snapshot.pools.get(admission.pool)
+    {
+        let barred = capable::no_roomier(spec, last.backend);
+        ctx.attempts.wanted.barred = ctx.attempts.wanted.barred.union(barred);
+    }
     let mut held = None;
     if failover::next(outcome, &Situation { eligible_left: true, ..situation }) == Next::NextAttempt {
         situation.budget = pool.budget().grants(now);
@@ -327,7 +343,7 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
             Verb::NextAttempt
         }
         Next::Refuse(refusal) => {
-            ctx.verdict = Some(Verdict::Faulted(fault(ctx, refusal, now)));
+            ctx.verdict = Some(verdict(ctx, refusal, now));
             Verb::Refuse
         }
         Next::EndStream | Next::Settle => Verb::End,
@@ -335,23 +351,24 @@ fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
 }
 
 /// What we say when the last attempt left nothing to relay.
-fn fault(ctx: &RequestContext, refusal: Refusal, now: Moment) -> Fault {
+fn verdict(ctx: &RequestContext, refusal: Refusal, now: Moment) -> Verdict {
     let soonest = pool_state(ctx).and_then(|p| p.soonest(ctx.attempts.wanted.barred, now)).map(|at| now.until(at));
     if let Some(retry_after) = soonest
         && ctx.attempts.trail.iter().any(|step| step.outcome.is_throttled())
     {
-        return Fault::AllThrottled { retry_after };
+        return Fault::AllThrottled { retry_after }.into();
     }
+    let later = soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER);
     match refusal {
+        Refusal::ContextExceeded => return Denial::ContextExceeded { max: 0 }.into(),
         Refusal::DeadlinePassed => Fault::DeadlinePassed,
         Refusal::BackendMisconfigured => Fault::BackendMisconfigured,
-        Refusal::Failing => Fault::NoBackend { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) },
+        Refusal::Failing => Fault::NoBackend { retry_after: later },
         // Nobody else could answer: it is this backend that is not there now.
-        Refusal::Unreachable if pin::is_pinned(ctx) => {
-            Fault::NoBackend { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) }
-        }
-        Refusal::Unreachable => Fault::Unreachable { retry_after: soonest.unwrap_or(RETRY_AFTER).max(RETRY_AFTER) },
+        Refusal::Unreachable if pin::is_pinned(ctx) => Fault::NoBackend { retry_after: later },
+        Refusal::Unreachable => Fault::Unreachable { retry_after: later },
     }
+    .into()
 }
 
 #[cfg(test)]

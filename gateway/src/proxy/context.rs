@@ -7,6 +7,7 @@ use super::wrapper::Desk;
 use crate::domain::{Caller, ClientCertificate, Denial, Failure, Fault, Moment, Outcome, Throttle, Zones};
 use crate::openai::facts::Facts;
 use crate::openai::operation::{Operation, Shape};
+use crate::openai::spillover::Spillover;
 use crate::openai::sse::{BodyScanner, Scanner, Stripper};
 use crate::policy::distance::Spot;
 use crate::policy::rules::Matched;
@@ -157,8 +158,10 @@ pub(super) struct Admission {
     pub(super) operation: Operation,
     /// Where the path names what, to rewrite it for a backend.
     pub(super) shape: Shape,
-    /// What the client calls the deployment, in path or body.
+    /// The deployment asked for, in path or body, or what the name there stands for.
     pub(super) deployment: Option<String>,
+    /// What the client calls it, where that is an alias.
+    pub(super) alias: Option<String>,
     pub(super) facts: Facts,
     /// The body is a multipart form: `model` is a part of it.
     pub(super) multipart: bool,
@@ -203,6 +206,8 @@ pub(super) struct Current {
     pub(super) failure: Option<Failure>,
     /// It says that its region is short of the model.
     pub(super) short: bool,
+    /// What Azure itself has spilled over.
+    pub(super) spillover: Option<Box<Spillover>>,
     /// Its stream was asked for a usage that the client did not ask for.
     pub(super) asked_usage: bool,
     /// Its answer is held until it begins; only then is it a success.
@@ -222,6 +227,8 @@ pub(super) struct Step {
     pub(super) status: u16,
     /// What its 429 was about.
     pub(super) throttle: Option<Throttle>,
+    /// What Azure itself has spilled over.
+    pub(super) spillover: Option<Box<Spillover>>,
     pub(super) took: Duration,
 }
 

@@ -63,7 +63,7 @@ fn find<'l>(asked: &Uri, request: &RequestHeader, live: &'l Live) -> Option<&'l 
     let snapshot = &live.fleet.snapshot;
     let path = asked.path();
     let target = operation::parse(path).ok();
-    let deployment = target.as_ref().and_then(|target| target.deployment.as_deref());
+    let deployment = target.as_ref().and_then(|target| live.deployment_in(target));
     match route::find_by_envelope(&live.matchers, host_of(request), path, deployment) {
         Some(index) => snapshot.routes.get(index)?.cors.as_deref(),
         None => snapshot.cors.as_deref(),

@@ -168,7 +168,7 @@ fn find<'l>(request: &RequestHeader, live: &'l Live) -> Option<&'l Arc<Policy>> 
     let snapshot = &live.fleet.snapshot;
     let path = request.uri.path();
     let target = operation::parse(path).ok();
-    let deployment = target.as_ref().and_then(|target| target.deployment.as_deref());
+    let deployment = target.as_ref().and_then(|target| live.deployment_in(target));
     match route::find_by_envelope(&live.matchers, host_of(request), path, deployment) {
         Some(index) => snapshot.routes.get(index)?.waf.as_ref(),
         None => snapshot.waf.as_ref()?.policy.as_ref(),

@@ -2,22 +2,22 @@
 //!
 //! Path, deployment, api-version, credentials and framing are this backend's own; everything else stays the client's.
 
+use super::capable;
 use super::context::{Admission, Envelope, RequestContext};
 use super::deadline;
-use super::header::{self as fields, API_KEY, ATTEMPTS, REQUEST_ID};
+use super::header::{self as fields, API_KEY, ATTEMPTS, REQUEST_ID, SPILLOVER};
 use super::hold::Watch;
 use super::hops::{self, Via};
-use super::live::Model;
 use super::pace::Limits;
 use super::pin;
 use super::rules;
 use super::select::first_byte_timeout;
 use super::tokens;
+use super::translate::Translation;
 use super::wrapper::Order;
 use crate::config::snapshot::{Auth, Backend, Pace, Pool};
 use crate::domain::Moment;
-use crate::openai::operation;
-use crate::openai::rewrite::{self, Segments};
+use crate::openai::rewrite::Segments;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::RequestHeader;
 use pingora::{Error, ErrorType, Result};
@@ -49,22 +49,28 @@ pub(super) fn forward(
     rules::dress(ctx, outgoing)?;
     let bound = ctx.arrival.live.pools.get(admission.pool).and_then(|p| p.backends.get(current.backend));
     let model = bound.and_then(|b| b.model.as_ref());
-    let asking = tokens::asking(ctx, incoming, (admission, backend), model);
+    let translation = Translation::new(admission, backend, incoming.uri.path());
+    let asking = tokens::asking(ctx, incoming, (admission, backend), (&translation, model));
     let asked_usage = asking.is_some();
-    let body = (!envelope.upgrade).then(|| asking.unwrap_or_else(|| body_for(admission, backend, model)));
+    let body = (!envelope.upgrade).then(|| asking.unwrap_or_else(|| translation.body(incoming, model)));
     let length = body.as_ref().map(Segments::len);
     let stated = length.filter(|length| *length > 0 || incoming.headers.contains_key(header::CONTENT_LENGTH));
     fields::of_request(outgoing, |headers| {
         hops::sign(incoming, headers, envelope, via);
         rewrite_headers(headers, envelope, backend, stated);
     });
-    outgoing.set_raw_path(target(pin::asked(ctx, incoming), admission, backend).as_bytes())?;
+    outgoing.set_raw_path(translation.path(pin::asked(ctx, incoming)).as_bytes())?;
     let Some(body) = body else {
         admission.desk.place(tunnel_order(pool, admission, now));
         return Ok(());
     };
     let total = pool.timeouts.total.saturating_sub(now.since(ctx.arrival.at));
-    let watch = watch(admission, backend, pool);
+    let state = ctx.arrival.live.fleet.pools.get(admission.pool);
+    let too_long = state.is_some_and(|state| {
+        capable::roomier(pool, current.backend, &ctx.attempts.wanted)
+            .is_some_and(|wanted| state.has_eligible(&wanted, now))
+    });
+    let watch = Watch { too_long, ..watch(admission, backend, pool) };
     let pace = pace(pool, admission, ctx.attempts.prompt, now);
     admission.desk.place(Order {
         body,
@@ -107,28 +113,7 @@ fn pace(pool: &Pool, admission: &Admission, prompt: u64, now: Moment) -> Limits 
 fn watch(admission: &Admission, backend: &Backend, pool: &Pool) -> Watch {
     let missing =
         backend.deployment.is_some() || admission.facts.model.is_some() || admission.operation.model_in_body();
-    Watch { missing, trouble: false, gate: pool.gate.filter(|_| admission.facts.stream) }
-}
-
-fn target((path, query): (&str, Option<&str>), admission: &Admission, backend: &Backend) -> String {
-    operation::rewrite_path(
-        &admission.shape.target(path, admission.deployment.as_deref()),
-        &backend.url.path,
-        backend.deployment.as_ref().map(|d| d.as_str()),
-        query,
-        backend.api_version.as_deref(),
-    )
-}
-
-/// The body with this backend's deployment name in it, without copying the rest.
-fn body_for(admission: &Admission, backend: &Backend, own: Option<&Model>) -> Segments {
-    match (&admission.facts.model, &backend.deployment, own) {
-        (Some(model), Some(deployment), Some(own)) if model.value != deployment.as_str() => {
-            let name = if admission.multipart { &own.form } else { &own.json };
-            rewrite::replace(&admission.body, model.span.clone(), name)
-        }
-        _ => Segments::whole(admission.body.clone()),
-    }
+    Watch { missing, too_long: false, trouble: false, gate: pool.gate.filter(|_| admission.facts.stream) }
 }
 
 /// `length` is the length of the body as it is sent, where it is stated.
@@ -145,6 +130,9 @@ fn rewrite_headers(headers: &mut HeaderMap, envelope: &Envelope, backend: &Backe
     }
     for (name, value) in &backend.headers {
         headers.insert(name, value.clone());
+    }
+    if let Some(deployment) = &backend.spillover {
+        headers.insert(SPILLOVER, deployment.clone());
     }
     if let Some(length) = length {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));

@@ -8,6 +8,8 @@ use pingora::http::{RequestHeader, ResponseHeader};
 use std::mem;
 
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The deployment that Azure spills over to by itself.
+pub(super) const SPILLOVER: HeaderName = HeaderName::from_static("x-ms-spillover-deployment");
 pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-tidegate-attempts");
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("api-key");
 pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");

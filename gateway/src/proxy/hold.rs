@@ -1,5 +1,5 @@
 //! [`Hold`]: what is held back of an answer until its beginning tells what it is. A 404: is it about our deployment's name,
-//! or the client's own? A 429 or 500 that another backend will make up for: what is it about? A stream, at the *gate*: does an error come, or the end, before its first delta?
+//! or the client's own? A 400: is the prompt too long for a backend that is not the roomiest? A 429 or 500 that another backend will make up for: what is it about? A stream, at the *gate*: does an error come, or the end, before its first delta?
 //!
 //! Bounded in bytes, events and time. It raises an error where the answer must not reach the client, and never says what follows
 //! from it. What is let go is let go in the order in which it came.
@@ -25,6 +25,8 @@ pub(super) const STREAM_FAILED: ErrorType = ErrorType::Custom("stream_failed");
 /// A stream ended or broke before its first delta.
 pub(super) const STREAM_BROKEN: ErrorType = ErrorType::Custom("stream_broken");
 
+/// A 400 said that the prompt is too long, and another backend has a larger context.
+pub(super) const CONTEXT_EXCEEDED: ErrorType = ErrorType::Custom("context_exceeded");
 /// The body of a 429 that is not relayed has been looked at.
 pub(super) const RATE_LIMITED: ErrorType = ErrorType::Custom("rate_limited");
 /// The same of a 500.
@@ -32,9 +34,9 @@ pub(super) const SERVER_ERROR: ErrorType = ErrorType::Custom("server_error");
 
 /// How long the body of a failure is waited for: mostly it comes with the header.
 const TROUBLE_TIME: Duration = Duration::from_millis(250);
-/// Bytes of a 404 that are held at most.
+/// Bytes of a 404 or 400 that are held at most.
 const NOT_FOUND_MAX: usize = 2048;
-/// With bytes coming for this long a 404 is relayed as it is: what drips is slow, not wrong.
+/// With bytes coming for this long it is relayed as it is: what drips is slow, not wrong.
 const NOT_FOUND_TIME: Duration = Duration::from_secs(1);
 
 /// Which answers of an attempt are looked at.
@@ -42,6 +44,8 @@ const NOT_FOUND_TIME: Duration = Duration::from_secs(1);
 pub(super) struct Watch {
     /// A 404 may be about our own deployment name.
     pub(super) missing: bool,
+    /// A 400 may be about a prompt that fits elsewhere.
+    pub(super) too_long: bool,
     /// This answer is not relayed whatever it says: its body tells what it is about.
     pub(super) trouble: bool,
     /// The gate of a stream.
@@ -81,6 +85,7 @@ pub(super) struct Held {
 
 enum Reader {
     NotFound(BytesMut),
+    BadRequest(BytesMut),
     /// The error to raise in the end.
     Trouble(BytesMut, ErrorType),
     Stream(Box<Scanner>),
@@ -96,7 +101,8 @@ enum Finding {
 impl Hold {
     /// At the start of an attempt.
     pub(super) const fn new(watch: Watch) -> Self {
-        if watch.missing || watch.trouble || watch.gate.is_some() { Self::Watching(watch) } else { Self::Off }
+        let watches = watch.missing || watch.too_long || watch.trouble || watch.gate.is_some();
+        if watches { Self::Watching(watch) } else { Self::Off }
     }
 
     /// Returns the tasks that may be written now.
@@ -149,7 +155,7 @@ impl Hold {
     pub(super) fn about(&self) -> Option<About> {
         let Self::Holding(held) = self else { return None };
         match &held.reader {
-            Reader::NotFound(_) => None,
+            Reader::NotFound(_) | Reader::BadRequest(_) => None,
             Reader::Trouble(text, _) => trouble::about(text),
             Reader::Stream(scanner) => scanner.error().map(|error| error.about),
         }
@@ -176,6 +182,9 @@ impl Held {
             }
             _ if watch.missing && header.status == StatusCode::NOT_FOUND => {
                 (Reader::NotFound(BytesMut::new()), NOT_FOUND_TIME, NOT_FOUND_MAX)
+            }
+            _ if watch.too_long && header.status == StatusCode::BAD_REQUEST => {
+                (Reader::BadRequest(BytesMut::new()), NOT_FOUND_TIME, NOT_FOUND_MAX)
             }
             Some(gate) if is_stream(header) => {
                 (Reader::Stream(Box::new(Scanner::opening(gate.events))), gate.time, gate.bytes)
@@ -214,7 +223,9 @@ impl Held {
         let room = self.size_max.saturating_sub(self.size);
         let seen = part.get(..part.len().min(room)).unwrap_or_default();
         match &mut self.reader {
-            Reader::NotFound(text) | Reader::Trouble(text, _) => text.extend_from_slice(seen),
+            Reader::NotFound(text) | Reader::BadRequest(text) | Reader::Trouble(text, _) => {
+                text.extend_from_slice(seen)
+            }
             Reader::Stream(scanner) => scanner.feed(seen),
         }
         self.size = self.size.saturating_add(part.len());
@@ -225,6 +236,11 @@ impl Held {
         match &mut self.reader {
             Reader::NotFound(text) => match answer::is_deployment_missing(text) {
                 Some(true) => Finding::Raise(DEPLOYMENT_MISSING),
+                None if !full && !self.ended => Finding::TooEarly,
+                _ => Finding::Release,
+            },
+            Reader::BadRequest(text) => match answer::is_context_exceeded(text) {
+                Some(true) => Finding::Raise(CONTEXT_EXCEEDED),
                 None if !full && !self.ended => Finding::TooEarly,
                 _ => Finding::Release,
             },

@@ -1,6 +1,7 @@
 //! [`Live`]: what a request pins at birth: the fleet of one configuration with its meters and trust, looked up once.
 
 use crate::config::snapshot::Backend;
+use crate::openai::operation::{Speaks, Target};
 use crate::openai::rewrite::Replacement;
 use crate::policy::route::Matcher;
 use crate::policy::seal::{self, Sealer};
@@ -46,6 +47,8 @@ pub(super) struct Ids {
 pub(super) struct LivePool {
     pub(super) meters: Arc<PoolMeters>,
     pub(super) backends: Vec<LiveBackend>,
+    /// Not every backend can do everything.
+    pub(super) choosy: bool,
 }
 
 /// One backend: its meters and what a connection to it needs beyond the snapshot.
@@ -84,6 +87,12 @@ impl LiveBackend {
 }
 
 impl Live {
+    /// The deployment that a path names, or what that name stands for.
+    pub(super) fn deployment_in<'a>(&'a self, target: &'a Target<'_>) -> Option<&'a str> {
+        let asked = target.deployment.as_deref()?;
+        Some(self.fleet.snapshot.models.aliases.resolve(asked).map_or(asked, |deployment| deployment.as_str()))
+    }
+
     /// Binds a fleet to its meters. Reads certificates of backends (checked when the configuration was compiled) and the tables of
     /// tokenizers: not for the async threads.
     #[must_use]
@@ -101,6 +110,7 @@ impl Live {
             .iter()
             .map(|pool| LivePool {
                 meters: metrics.pool(&pool.name),
+                choosy: pool.backends.iter().any(is_special),
                 backends: pool.backends.iter().map(|backend| bind(backend, metrics)).collect(),
             })
             .collect();
@@ -123,6 +133,11 @@ fn ids(fleet: &Fleet) -> Ids {
         sealer: Sealer::new(snapshot.stateful.keys.iter().chain(own).cloned()),
         consumers: consumers.map(|consumer| seal::digest_of("consumer", consumer.name.as_str())).collect(),
     }
+}
+
+/// Something is said about it that could keep a request away.
+fn is_special(backend: &Backend) -> bool {
+    backend.speaks != Speaks::Same || !backend.capability.is_open() || backend.api_version.is_some()
 }
 
 fn bind(backend: &Backend, metrics: &Metrics) -> LiveBackend {

@@ -19,6 +19,7 @@
 mod accept;
 mod admit;
 mod authenticate;
+mod capable;
 mod challenge;
 mod classify;
 mod closing;
@@ -34,6 +35,7 @@ mod hold;
 mod hops;
 mod limits;
 mod live;
+mod models;
 mod overload;
 mod pace;
 mod pin;
@@ -49,6 +51,7 @@ mod screen;
 mod select;
 mod settle;
 mod tokens;
+mod translate;
 mod tunnel;
 mod wrapper;
 
@@ -84,9 +87,8 @@ impl Gateway {
         let snapshot = &live.fleet.snapshot;
         guard::begin(session, snapshot.limits.connections.requests_max);
         let envelope = ctx.envelope.insert(accept::accept(session, &snapshot.limits, &snapshot.headers)?);
-        let keepalive = snapshot.limits.keepalive_timeout.as_secs();
         if session.downstream_session.get_keepalive().is_some() {
-            session.downstream_session.set_keepalive(Some(keepalive.max(1)));
+            session.downstream_session.set_keepalive(Some(snapshot.limits.keepalive_timeout.as_secs().max(1)));
         }
         if let Some(reply) = challenge::reply(session.req_header(), &self.challenges) {
             return Err(Verdict::from(reply).into());
@@ -134,18 +136,20 @@ impl Gateway {
         }
         rules::rule(session, &mut ctx.ruled, (&live, envelope), Some(body.0.len()))?;
         let (caller, forced) = (ctx.caller.as_ref(), ctx.ruled.as_ref().and_then(|ruled| ruled.pool(&live)));
+        models::answer(session.req_header(), &live, authenticate::scopes(caller, &live))?;
         ctx.pin = pin::open(session.req_header(), &mut body.0, (caller, &live))?;
         let routed = pin::route(session.req_header(), &body.0, (ctx.pin.as_deref(), caller, &live), forced)?;
         authenticate::allowed(caller, (&routed, ctx.pin.as_deref().is_some_and(Pin::is_bound)), &live)?;
+        authenticate::may_spill(caller, session.req_header(), &routed, &live)?;
         let (bound, listener) = ((&*live, &*envelope, caller), self.listener_of(session.server_addr()));
         residency::bind(&mut ctx.residence, bound, (routed.pool, listener))?;
         firewall::routed(session.req_header(), bench, (routed.route, &body.0), &mut ctx.screened)?;
         firewall::shape(session.req_header(), (routed.operation, &body.0), &mut ctx.screened)?;
         self.doorman.again(routed.route, &snapshot.overload, &self.metrics)?;
         limits::routed(&mut ctx.limited, &asking, &routed, &body.0).await?;
-        let arrival = (ctx.arrival.at, &*live);
-        ctx.admission =
-            Some(admit::admit(&mut session.downstream_session, arrival, envelope, routed, body, &self.closing));
+        capable::bar(&mut ctx.attempts, &ctx.limited, (&live, session.req_header()), (&routed, &body.0)).await?;
+        let at = (ctx.arrival.at, &*live);
+        ctx.admission = Some(admit::admit(&mut session.downstream_session, at, envelope, routed, body, &self.closing));
         pin::bar(ctx)?;
         // A request that no backend can take is refused here already, where its connection can be kept.
         select::first(ctx, clock::now())?;

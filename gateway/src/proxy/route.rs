@@ -23,6 +23,8 @@ pub(super) struct Routed {
     pub(super) operation: Operation,
     pub(super) shape: Shape,
     pub(super) deployment: Option<String>,
+    /// What the client calls it, where that is an alias.
+    pub(super) alias: Option<String>,
     pub(super) facts: Facts,
     pub(super) multipart: bool,
 }
@@ -47,6 +49,12 @@ pub(super) fn route(
         (None, Some(model)) => Some(Cow::Borrowed(model.value.as_str())),
         (None, None) => operation::deployment_in_query(target.operation, request.uri.query()),
     };
+    let aliases = &live.fleet.snapshot.models.aliases;
+    let stands_for = deployment.as_deref().and_then(|asked| aliases.resolve(asked));
+    let (deployment, alias) = match stands_for {
+        Some(stands_for) => (Some(Cow::Borrowed(stands_for.as_str())), deployment.map(Cow::into_owned)),
+        None => (deployment, None),
+    };
     let path = request.uri.path();
     let asked = (host_of(request), path, deployment.as_deref());
     match find(asked)? {
@@ -54,9 +62,12 @@ pub(super) fn route(
             let pool = live.fleet.snapshot.routes.get(index).map_or(0, |r| r.pool);
             let deployment = deployment.map(Cow::into_owned);
             let (operation, shape) = (target.operation, target.shape(path));
-            Ok(Routed { route: index, pool, operation, shape, deployment, facts, multipart })
+            Ok(Routed { route: index, pool, operation, shape, deployment, alias, facts, multipart })
         }
-        Match::NoDeployment => Err(Denial::DeploymentNotFound { deployment: echo(deployment.as_deref()) }),
+        Match::NoDeployment => {
+            let asked = alias.as_deref().or(deployment.as_deref());
+            Err(Denial::DeploymentNotFound { deployment: echo(asked) })
+        }
         Match::NoRoute => Err(Denial::RouteNotFound),
     }
 }
@@ -101,7 +112,8 @@ pub(super) fn host_of(request: &RequestHeader) -> &str {
     authority.get(..end).unwrap_or(authority)
 }
 
-fn echo(deployment: Option<&str>) -> String {
+/// What a client has named, short and printable.
+pub(super) fn echo(deployment: Option<&str>) -> String {
     deployment.unwrap_or("").chars().filter(|c| !c.is_control()).take(ECHOED_MAX).collect()
 }
 

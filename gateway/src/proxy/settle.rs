@@ -20,7 +20,7 @@ use crate::openai::sse::StreamError;
 use crate::openai::trouble;
 use crate::policy::screen::finding::Finding;
 use crate::policy::trace;
-use crate::telemetry::{AttemptRecord, Record, Timestamp, TokensRecord, WafRecord};
+use crate::telemetry::{AttemptRecord, AzureRecord, Record, Timestamp, TokensRecord, WafRecord};
 use http::{HeaderName, Uri, header};
 use pingora::{Error, ErrorSource};
 use pingora_proxy::Session;
@@ -290,6 +290,7 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         pool: pool.map(|p| p.name.as_str().into()),
         operation: admission.map(|a| a.operation.label()),
         deployment: admission.and_then(|a| a.deployment.as_deref()).map(Into::into),
+        alias: admission.and_then(|a| a.alias.as_deref()).map(Into::into),
         stream: admission.is_some_and(|a| a.facts.stream),
         pinned: pin::is_pinned(ctx),
         id_flaw: id_flaw(ctx).map(IdFlaw::label),
@@ -329,13 +330,18 @@ fn scrubbed_path(asked: &Uri) -> Cow<'_, str> {
     }
 }
 
-fn attempt<'a>(step: &Step, backend: &'a Backend) -> AttemptRecord<'a> {
+fn attempt<'a>(step: &'a Step, backend: &'a Backend) -> AttemptRecord<'a> {
     AttemptRecord {
         backend: backend.id.backend.as_str().into(),
         region: backend.region.as_str().into(),
         outcome: step.outcome.label(),
         status: (step.status != 0).then_some(step.status),
         throttle: step.throttle.map(Throttle::label),
+        azure: step.spillover.as_deref().map(|spillover| AzureRecord {
+            from: spillover.from.as_deref().map(Into::into),
+            deployment: spillover.deployment.as_deref().map(Into::into),
+            error: spillover.error.as_deref().map(Into::into),
+        }),
         took: step.took,
     }
 }

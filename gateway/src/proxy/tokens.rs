@@ -6,12 +6,14 @@
 use super::context::{Admission, Meter, Relay, RequestContext};
 use super::live::{Live, Model};
 use super::route::Routed;
+use super::translate::Translation;
 use crate::config::snapshot::Backend;
 use crate::domain::{Consumed, Outcome, Region, Usage};
 use crate::openai::estimate::{self, Encoding, Estimate, INLINE_MAX, Rules, by_length};
 use crate::openai::operation::{self, Operation, Style};
 use crate::openai::rewrite::{self, Segments};
 use crate::openai::sse::{Produced, Scanner, Stripper};
+use crate::openai::versions;
 use crate::policy::price::Price;
 use bytes::Bytes;
 use pingora::http::RequestHeader;
@@ -66,7 +68,7 @@ pub(super) fn asking(
     ctx: &RequestContext,
     incoming: &RequestHeader,
     (admission, backend): (&Admission, &Backend),
-    own: Option<&Model>,
+    (translation, own): (&Translation<'_>, Option<&Model>),
 ) -> Option<Segments> {
     let facts = &admission.facts;
     let wanted = ctx.arrival.live.fleet.snapshot.usage.inject && facts.stream && !facts.include_usage;
@@ -74,23 +76,19 @@ pub(super) fn asking(
     if !(wanted && chunked) || facts.own_data || admission.multipart {
         return None;
     }
-    let known = match admission.shape.style() {
+    let known = match translation.style {
         Style::V1 => true,
         Style::Classic => match &backend.api_version {
-            Some(version) => rewrite::takes_stream_options(version),
+            Some(version) => versions::takes_stream_options(version),
             None => incoming
                 .uri
                 .query()
                 .and_then(operation::api_version_in_query)
-                .is_some_and(|version| rewrite::takes_stream_options(&version)),
+                .is_some_and(|version| versions::takes_stream_options(&version)),
         },
         Style::Other => false,
     };
-    let renamed = match (&facts.model, &backend.deployment) {
-        (Some(asked), Some(deployment)) => asked.value != deployment.as_str(),
-        _ => false,
-    };
-    known.then(|| rewrite::with_usage(&admission.body, facts, own.filter(|_| renamed).map(|own| &own.json))).flatten()
+    known.then(|| rewrite::with_usage(&admission.body, facts, translation.model(own).as_deref())).flatten()
 }
 
 /// The reader of a stream: where something is charged by tokens, it counts what is produced.
@@ -210,7 +208,7 @@ mod tests {
         let (operation, shape) = (target.operation, target.shape("/openai/v1/chat/completions"));
         let facts = facts::from_json(body, true).unwrap();
         let deployment = Some("gpt-4o".to_owned());
-        Routed { route: 0, pool: 0, operation, shape, deployment, facts, multipart: false }
+        Routed { route: 0, pool: 0, operation, shape, deployment, alias: None, facts, multipart: false }
     }
 
     #[test]

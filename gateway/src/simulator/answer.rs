@@ -54,6 +54,9 @@ pub(crate) async fn answer(visit: &Visit<'_>, mut call: Call, plan: Plan, manner
     call.settle_later(Arc::clone(&plan.deployment), plan.charged, plan.prompt.saturating_add(plan.tokens));
     let mut head = visit.headers();
     headers::served(&mut head, &plan.deployment, visit.head.headers.get("x-ms-client-request-id"));
+    if let Some(from) = &plan.from {
+        headers::spilled(&mut head, from);
+    }
     if let Some(budget) = &plan.budget {
         headers::budget(&mut head, budget);
     }
@@ -106,7 +109,10 @@ fn document(operation: Operation, draft: &Draft, facts: &Facts) -> String {
         }
         Operation::Completions => draft.completion(),
         Operation::Responses => responses::document(draft, facts),
-        Operation::Images => draft.images(facts.n.unwrap_or(1).min(IMAGES_MAX)),
+        Operation::Images | Operation::ImageEdits => {
+            let whole = facts.response_format.as_ref().is_some_and(|format| format == "b64_json");
+            draft.images(facts.n.unwrap_or(1).min(IMAGES_MAX), whole)
+        }
         Operation::Transcriptions | Operation::Translations => draft.transcription(),
         _ => draft.chat(),
     }

@@ -21,6 +21,7 @@ pub(crate) struct Deployment {
     pub(crate) model_json: String,
     pub(crate) model: String,
     pub(crate) name_header: HeaderValue,
+    pub(crate) context_tokens: Option<u64>,
     quota: Quota,
     meter: Mutex<Meter>,
 }
@@ -32,6 +33,7 @@ impl Deployment {
             model_json: serde_json::Value::from(options.model.as_str()).to_string(),
             model: options.model.clone(),
             name_header: HeaderValue::from_str(&options.name).unwrap_or(HeaderValue::from_static("")),
+            context_tokens: options.context_tokens,
             quota: options.quota,
             meter: Mutex::new(Meter::new(options.quota)),
         }
@@ -76,6 +78,7 @@ impl Deployments {
             name: name.to_owned(),
             model: model(),
             quota: Quota::Unlimited,
+            context_tokens: None,
         }));
         let mut known = self.known.write();
         if known.len() < IMPLICIT_MAX {

@@ -3,6 +3,8 @@
 //! Documents are printed, not built as trees: the plain path must be cheap. Every string in them is either ours, a
 //! checked name, or was quoted by `serde_json`.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::fmt::Write as _;
 
 /// Verdicts of the content filter on harmless text.
@@ -140,11 +142,17 @@ impl Draft {
     }
 
     /// `count` images; the address says who drew them.
-    pub(crate) fn images(&self, count: u32) -> String {
+    /// `whole`: the bytes themselves, not an address.
+    pub(crate) fn images(&self, count: u32, whole: bool) -> String {
         let Self { id, created, marker, .. } = self;
         let one = |n: u32| {
+            let place = if whole {
+                format!(r#""b64_json":"{}""#, STANDARD.encode(format!("{marker} {n}")))
+            } else {
+                format!(r#""url":"https://images.example/{id}/{n}.png""#)
+            };
             format!(
-                r#"{{"content_filter_results":{SAFE},"prompt_filter_results":{SAFE},"revised_prompt":"{marker} an image","url":"https://images.example/{id}/{n}.png"}}"#
+                r#"{{"content_filter_results":{SAFE},"prompt_filter_results":{SAFE},"revised_prompt":"{marker} an image",{place}}}"#
             )
         };
         let data = (0..count).map(one).collect::<Vec<_>>().join(",");

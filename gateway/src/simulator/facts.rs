@@ -23,6 +23,8 @@ pub(crate) struct Facts {
     pub(crate) best_of: Option<u64>,
     pub(crate) dimensions: Option<u32>,
     pub(crate) encoding_format: Option<String>,
+    /// Of images a word, of chats an object.
+    pub(crate) response_format: Option<serde_json::Value>,
     pub(crate) n: Option<u32>,
     pub(crate) store: Option<bool>,
     pub(crate) previous_response_id: Option<String>,

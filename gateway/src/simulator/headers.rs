@@ -31,6 +31,11 @@ pub(crate) fn served(headers: &mut HeaderMap, deployment: &Deployment, client_id
     headers.insert("x-ms-client-request-id", client_id.cloned().unwrap_or(HeaderValue::from_static("Not-Set")));
 }
 
+/// What an answer carries when Azure itself has spilled it over from `from`.
+pub(crate) fn spilled(headers: &mut HeaderMap, from: &Deployment) {
+    headers.insert("x-ms-spillover-from-deployment", from.name_header.clone());
+}
+
 /// The budgets of a standard deployment.
 pub(crate) fn budget(headers: &mut HeaderMap, budget: &Budget) {
     let numbers = [

@@ -40,7 +40,7 @@ mod visit;
 
 pub use control::Control;
 pub use fault::{FaultError, FaultKind, FaultMatch, FaultRule, StatusFault};
-pub use options::{DeploymentOptions, Latency, Quota, RegionOptions, TlsOptions};
+pub use options::{DeploymentOptions, Latency, Quota, RegionOptions, Style, TlsOptions};
 pub use preset::PRESETS;
 pub use region::Region;
 pub use script::{Script, SimulateError, SimulateOptions, Started, run};

@@ -20,6 +20,8 @@ pub struct RegionOptions {
     pub region: String,
     /// The deployments that exist. Empty: every well-formed deployment name is accepted, with `Quota::Unlimited`.
     pub deployments: Vec<DeploymentOptions>,
+    /// The URL shapes that exist here.
+    pub style: Style,
     /// The key that `api-key` or `Authorization: Bearer` must carry. Absent: any or none.
     pub api_key: Option<String>,
     /// Serve TLS (ALPN `h2`, `http/1.1`) instead of clear text.
@@ -41,6 +43,7 @@ impl RegionOptions {
         Self {
             region: region.to_owned(),
             deployments: Vec::new(),
+            style: Style::Both,
             api_key: None,
             tls: None,
             seed: 1,
@@ -63,18 +66,33 @@ pub struct DeploymentOptions {
     /// What it may take.
     #[serde(default)]
     pub quota: Quota,
+    /// Most tokens of prompt and answer; a longer request is answered 400. Absent: any.
+    #[serde(default)]
+    pub context_tokens: Option<u64>,
 }
 
 impl DeploymentOptions {
     /// A deployment of the default model.
     #[must_use]
     pub fn new(name: &str, quota: Quota) -> Self {
-        Self { name: name.to_owned(), model: model(), quota }
+        Self { name: name.to_owned(), model: model(), quota, context_tokens: None }
     }
 }
 
 pub(crate) fn model() -> String {
     MODEL.to_owned()
+}
+
+/// The URL shapes of a region. A path of another shape does not exist there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Style {
+    /// Classic paths and v1.
+    #[default]
+    Both,
+    /// `/openai/deployments/…` and `/openai/…`, with `api-version`.
+    Classic,
+    /// `/openai/v1/…`, without a dated `api-version`.
+    V1,
 }
 
 /// What a deployment may take. The windows are in `quota.rs`.

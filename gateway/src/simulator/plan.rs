@@ -10,6 +10,7 @@ use http::HeaderMap;
 use super::deployment::Deployment;
 use super::facts::{Facts, Text};
 use super::headers;
+use super::options::Style;
 use super::preset::{self, Refusal, Scene};
 use super::quota::{Budget, Exceeded};
 use super::shared::Shared;
@@ -56,6 +57,8 @@ impl Wish {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) deployment: Arc<Deployment>,
+    /// The deployment asked for, which was full: Azure's own spillover.
+    pub(crate) from: Option<Arc<Deployment>>,
     pub(crate) facts: Facts,
     pub(crate) prompt: u64,
     pub(crate) tokens: u64,
@@ -84,6 +87,8 @@ impl From<Refusal> for Refused {
 pub(crate) struct Request<'a> {
     pub(crate) target: Target<'a>,
     pub(crate) wish: Wish,
+    /// `x-ms-spillover-deployment`
+    pub(crate) spillover: Option<&'a str>,
     pub(crate) now: Moment,
 }
 
@@ -105,10 +110,31 @@ pub(crate) fn entrance(shared: &Shared, headers: &HeaderMap, target: &Target<'_>
     if !key_fits(shared, headers) {
         return Err(named("401_key", scene(shared, target, None)));
     }
-    if target.version_missing || target.operation == Operation::Unknown {
+    let foreign = match shared.options.style {
+        Style::Both => false,
+        Style::Classic => target.v1,
+        Style::V1 => !target.v1,
+    };
+    let lost = target.version_missing || target.operation == Operation::Unknown || foreign;
+    if lost && target.operation != Operation::Alive {
         return Err(named("404_route", scene(shared, target, None)));
     }
+    if target.v1 && shared.options.style == Style::V1 && target.api_version.is_some_and(is_dated) {
+        let body = preset::error("BadRequest", "API version not supported");
+        return Err(Refusal { status: 400, body, html: false, retry_after: None });
+    }
+    if target.operation == Operation::Realtime {
+        let Some(name) = target.deployment else { return Err(invalid("you must provide a model parameter", None)) };
+        if shared.deployments.find(name).is_none() {
+            return Err(named("404_deployment", scene(shared, target, None)));
+        }
+    }
     Ok(())
+}
+
+/// A version of the classic API.
+fn is_dated(api_version: &str) -> bool {
+    api_version.starts_with("20")
 }
 
 /// The checks on a request that creates something, and its admission.
@@ -118,6 +144,7 @@ pub(crate) fn plan(shared: &Shared, request: &Request<'_>, facts: Result<Facts, 
         let text = format!("We could not parse the JSON body of your request: {what}.");
         invalid(&text, None)
     })?;
+    // On v1 it is the body's word alone.
     let Some(name) = target.deployment.or(facts.model.as_deref()) else {
         return Err(invalid("you must provide a model parameter", None).into());
     };
@@ -135,6 +162,10 @@ pub(crate) fn plan(shared: &Shared, request: &Request<'_>, facts: Result<Facts, 
         return Err(Refusal { status: 404, body, html: false, retry_after: None }.into());
     }
     let prompt = facts.prompt_tokens();
+    let length = prompt.saturating_add(facts.ceiling().unwrap_or(0));
+    if let Some(max) = deployment.context_tokens.filter(|max| length > *max) {
+        return Err(too_long(max, length).into());
+    }
     let generates = matches!(target.operation, Operation::Chat | Operation::Completions | Operation::Responses);
     let wanted = request.wish.tokens.unwrap_or_else(|| u64::from(shared.options.tokens_out)).clamp(1, TOKENS_MAX);
     let tokens = match target.operation {
@@ -144,6 +175,14 @@ pub(crate) fn plan(shared: &Shared, request: &Request<'_>, facts: Result<Facts, 
     let assumed = if generates { facts.ceiling().unwrap_or(TOKENS_ASSUMED) } else { 0 };
     let charged = prompt.saturating_add(assumed.saturating_mul(facts.best_of.unwrap_or(1).max(1)));
     let verdict = deployment.admit(request.now, charged);
+    if verdict.exceeded.is_some()
+        && let Some(spilled) = request.spillover.and_then(|name| shared.deployments.find(name))
+        && spilled.admit(request.now, charged).exceeded.is_none()
+    {
+        let from = Some(Arc::clone(&deployment));
+        let cut = generates && tokens < wanted;
+        return Ok(Plan { deployment: spilled, from, facts, prompt, tokens, cut, charged, budget: None });
+    }
     if let Some((exceeded, wait)) = verdict.exceeded {
         let preset = match exceeded {
             Exceeded::Tokens => "429_tokens",
@@ -154,7 +193,7 @@ pub(crate) fn plan(shared: &Shared, request: &Request<'_>, facts: Result<Facts, 
         return Err(Refused { refusal: named(preset, scene), budget: verdict.budget });
     }
     let cut = generates && tokens < wanted;
-    Ok(Plan { deployment, facts, prompt, tokens, cut, charged, budget: verdict.budget })
+    Ok(Plan { deployment, from: None, facts, prompt, tokens, cut, charged, budget: verdict.budget })
 }
 
 /// Where an error's text comes from.
@@ -176,6 +215,16 @@ pub(crate) fn named(preset: &str, scene: Scene<'_>) -> Refusal {
         html: false,
         retry_after: None,
     })
+}
+
+/// The 400 for a request that is longer than the model's context.
+fn too_long(max: u64, length: u64) -> Refusal {
+    let text = format!(
+        "This model's maximum context length is {max} tokens. However, you requested {length} tokens. Please reduce the \
+         length of the messages or completion."
+    );
+    let body = preset::invalid_request(&text, Some("messages"), Some("context_length_exceeded"));
+    Refusal { status: 400, body, html: false, retry_after: None }
 }
 
 /// A 400 in OpenAI's shape.

@@ -119,7 +119,8 @@ impl Visit<'_> {
         {
             return self.refuse(call, &refusal.into());
         }
-        let request = Request { target: self.target, wish: self.wish, now: self.now };
+        let spillover = self.head.headers.get("x-ms-spillover-deployment").and_then(|value| value.to_str().ok());
+        let request = Request { target: self.target, wish: self.wish, spillover, now: self.now };
         match plan::plan(self.shared, &request, facts) {
             Ok(plan) => answer::answer(self, call, plan, manner).await,
             Err(refused) => self.refuse(call, &refused),

@@ -14,6 +14,7 @@ pub(crate) enum Operation {
     /// Files, threads and what else is kept: `things.rs`.
     Thing,
     Images,
+    ImageEdits,
     Transcriptions,
     Translations,
     Speech,
@@ -35,6 +36,7 @@ impl Operation {
             Self::StoredResponse => "stored_response",
             Self::Thing => "thing",
             Self::Images => "images",
+            Self::ImageEdits => "image_edits",
             Self::Transcriptions => "transcriptions",
             Self::Translations => "translations",
             Self::Speech => "speech",
@@ -52,6 +54,7 @@ impl Operation {
             Self::Embeddings => "Embeddings_Create",
             Self::Responses | Self::StoredResponse => "Responses_Create",
             Self::Images => "ImageGenerations_Create",
+            Self::ImageEdits => "ImageEdits_Create",
             Self::Transcriptions => "Transcriptions_Create",
             Self::Translations => "Translations_Create",
             Self::Speech => "Speech_Create",
@@ -67,7 +70,7 @@ impl Operation {
 
     /// The body is `multipart/form-data`.
     pub(crate) const fn is_multipart(self) -> bool {
-        matches!(self, Self::Transcriptions | Self::Translations)
+        matches!(self, Self::Transcriptions | Self::Translations | Self::ImageEdits)
     }
 }
 
@@ -82,6 +85,8 @@ pub(crate) struct Target<'a> {
     pub(crate) api_version: Option<&'a str>,
     /// A classic path without `api-version`: Azure answers 404.
     pub(crate) version_missing: bool,
+    /// `/openai/v1/…`
+    pub(crate) v1: bool,
 }
 
 impl<'a> Target<'a> {
@@ -89,14 +94,21 @@ impl<'a> Target<'a> {
         let api_version = uri.query().and_then(|query| {
             query.split('&').find_map(|pair| pair.strip_prefix("api-version=")).filter(|version| !version.is_empty())
         });
-        let mut target =
-            Self { operation: Operation::Unknown, deployment: None, id: None, api_version, version_missing: false };
+        let mut target = Self {
+            operation: Operation::Unknown,
+            deployment: None,
+            id: None,
+            api_version,
+            version_missing: false,
+            v1: false,
+        };
         if method == http::Method::HEAD || uri.path() == "/status-0123456789abcdef" {
             target.operation = Operation::Alive;
             return target;
         }
         let Some(rest) = uri.path().strip_prefix("/openai/") else { return target };
         let tail = if let Some(tail) = rest.strip_prefix("v1/") {
+            target.v1 = true;
             tail
         } else {
             target.version_missing = api_version.is_none();
@@ -116,8 +128,8 @@ impl<'a> Target<'a> {
         }
         if target.operation == Operation::Realtime {
             let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-            target.deployment =
-                pairs.into_iter().find(|(key, _)| matches!(*key, "deployment" | "model")).map(|(_, name)| name);
+            let key = if target.v1 { "model" } else { "deployment" };
+            target.deployment = pairs.into_iter().find(|(own, _)| *own == key).map(|(_, name)| name);
         }
         target
     }
@@ -131,6 +143,7 @@ impl Operation {
                 | Self::Completions
                 | Self::Embeddings
                 | Self::Images
+                | Self::ImageEdits
                 | Self::Transcriptions
                 | Self::Translations
                 | Self::Speech
@@ -163,6 +176,7 @@ fn operation<'a>(method: &http::Method, tail: &'a str) -> (Operation, Option<&'a
         "embeddings" => Operation::Embeddings,
         "responses" => Operation::Responses,
         "images/generations" => Operation::Images,
+        "images/edits" => Operation::ImageEdits,
         "audio/transcriptions" => Operation::Transcriptions,
         "audio/translations" => Operation::Translations,
         "audio/speech" => Operation::Speech,

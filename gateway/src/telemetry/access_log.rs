@@ -77,6 +77,8 @@ pub struct Record<'a> {
     pub operation: Option<&'static str>,
     /// Deployment or model as the client named it.
     pub deployment: Option<Cow<'a, str>>,
+    /// What the client calls it, where that is an alias.
+    pub alias: Option<Cow<'a, str>>,
     /// The client asked for a streamed answer.
     pub stream: bool,
     /// Its ids led to one resource.
@@ -132,8 +134,21 @@ pub struct AttemptRecord<'a> {
     pub status: Option<u16>,
     /// What its 429 was about: the label of a `Throttle`.
     pub throttle: Option<&'static str>,
+    /// What Azure itself has spilled over.
+    pub azure: Option<AzureRecord<'a>>,
     /// From the attempt's start to its outcome.
     pub took: Duration,
+}
+
+/// Azure's own spillover.
+#[derive(Clone, Debug)]
+pub struct AzureRecord<'a> {
+    /// The deployment that was full.
+    pub from: Option<Cow<'a, str>>,
+    /// The deployment that has answered.
+    pub deployment: Option<Cow<'a, str>>,
+    /// Why spilling over has failed as well.
+    pub error: Option<Cow<'a, str>>,
 }
 
 /// One rule of the web application firewall that matched.

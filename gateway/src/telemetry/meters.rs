@@ -208,6 +208,7 @@ pub struct BackendMeters {
     ejections: [IntCounter; Reason::ALL.len()],
     throttles: [IntCounter; Throttle::ALL.len()],
     failures: [IntCounter; Failure::ALL.len()],
+    azure_spillovers: [IntCounter; 2],
     probes: [IntCounter; ProbeResult::ALL.len()],
     became_healthy: IntCounter,
     became_unhealthy: IntCounter,
@@ -247,6 +248,8 @@ impl BackendMeters {
             ejections: Reason::ALL.map(|reason| trail.take(&families.ejections, &[pool, backend, reason.label()])),
             throttles: Throttle::ALL.map(|kind| trail.take(&families.throttles, &[pool, backend, kind.label()])),
             failures: Failure::ALL.map(|kind| trail.take(&families.server_errors, &[pool, backend, kind.label()])),
+            azure_spillovers: ["served", "failed"]
+                .map(|result| trail.take(&families.azure_spillovers, &[pool, backend, result])),
             probes: ProbeResult::ALL.map(|result| trail.take(&families.probes, &[pool, backend, result.label()])),
             became_healthy: trail.take(&families.health_changes, &[pool, backend, "healthy"]),
             became_unhealthy: trail.take(&families.health_changes, &[pool, backend, "unhealthy"]),
@@ -280,6 +283,11 @@ impl BackendMeters {
     /// It failed: a 408 or a 5xx.
     pub fn failed(&self, kind: Failure) {
         increment(&self.failures, kind as usize);
+    }
+
+    /// Azure itself has spilled a request over, or has failed to.
+    pub fn spilled(&self, failed: bool) {
+        increment(&self.azure_spillovers, usize::from(failed));
     }
 
     /// A request ended with this backend's answer.

@@ -13,7 +13,7 @@ pub mod process;
 mod sink;
 pub mod table;
 
-pub use access_log::{AccessLog, AttemptRecord, Record, TokensRecord, WafRecord, dotted};
+pub use access_log::{AccessLog, AttemptRecord, AzureRecord, Record, TokensRecord, WafRecord, dotted};
 pub use clock::{Timestamp, now, unix_ms};
 pub use limits::{LimitMeters, LimitTable};
 pub use meters::{BackendMeters, ConsumerMeters, PoolMeters, ProbeResult, RouteMeters, RuleMeters};
@@ -83,6 +83,7 @@ pub(crate) mod tests {
             waf: None,
             residency: None,
             locator: None,
+            models: crate::config::snapshot::Models::default(),
             access: None,
             shared_limits: None,
             usage_limits: crate::config::snapshot::UsageLimits::default(),

@@ -141,6 +141,8 @@ table! {
         "429s of a backend, those inside a stream included, by what header or body say they are about.";
     server_errors: counter "tidegate_server_errors_total" ["pool", "backend", "kind"]
         "408s and 5xxs of a backend, those inside a stream included, by what status or body say of it.";
+    azure_spillovers: counter "tidegate_azure_spillovers_total" ["pool", "backend", "result"]
+        "Answers that Azure itself had spilled over to another deployment of the resource, or had tried to.";
     failovers: counter "tidegate_failovers_total" ["pool", "reason"]
         "Further attempts after a failed one, by the outcome that caused them.";
     affinity: counter "tidegate_affinity_total" ["pool", "result"]

@@ -85,18 +85,16 @@ struct Place {
 pub(super) fn explain(
     pool: &Pool,
     (target, bound): (&Target<'_>, &Bound<'_>),
-    ask: &Ask,
+    ask: (&Ask, Option<&str>),
     live: Option<&[LiveState]>,
 ) -> Vec<BackendLine> {
     let states: Vec<Option<&LiveState>> = pool.backends.iter().map(|backend| state_of(backend, live)).collect();
-    let places = places((pool, bound), &states, live.is_some());
+    let barred = |backend: &Backend| bound.why_barred(backend).or_else(|| no_shape(backend, target));
+    let places = places((pool, bound), &states, &barred, live.is_some());
     let lines = pool.backends.iter().zip(&states).zip(places).map(|((backend, state), place)| {
         let (rank, share, why) = match place {
             Some(place) => (Some(place.rank), place.share, place.why),
-            None => {
-                let barred = bound.why_barred(backend);
-                (None, None, barred.unwrap_or_else(|| why_out(backend, *state, live.is_some())))
-            }
+            None => (None, None, barred(backend).unwrap_or_else(|| why_out(backend, *state, live.is_some()))),
         };
         BackendLine {
             rank,
@@ -115,10 +113,21 @@ pub(super) fn explain(
     lines
 }
 
+/// Why a backend has no use for a call of another style.
+fn no_shape(backend: &Backend, target: &Target<'_>) -> Option<String> {
+    let none = target.style_at(backend.speaks).is_none();
+    none.then(|| "not used: this call has no shape of its `style`".to_owned())
+}
+
 /// The place of each backend, round by round: the nearest of the best tier, then the same of what is left.
-fn places((pool, bound): (&Pool, &Bound<'_>), states: &[Option<&LiveState>], live: bool) -> Vec<Option<Place>> {
+fn places(
+    (pool, bound): (&Pool, &Bound<'_>),
+    states: &[Option<&LiveState>],
+    barred: &dyn Fn(&Backend) -> Option<String>,
+    live: bool,
+) -> Vec<Option<Place>> {
     let standings: Vec<Standing> = (pool.backends.iter().zip(states))
-        .map(|(backend, state)| match bound.why_barred(backend) {
+        .map(|(backend, state)| match barred(backend) {
             Some(_) => Standing::Out,
             None => standing(backend, *state, live),
         })

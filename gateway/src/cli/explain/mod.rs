@@ -207,7 +207,7 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
     let rewritten = outlook.path.map(|path| Ask { path, ..asked.clone() });
     let ask = rewritten.as_ref().unwrap_or(asked);
     let target = operation::parse(&ask.path);
-    let deployment = target.as_ref().ok().and_then(|target| deployment(target, ask));
+    let deployment = target.as_ref().ok().and_then(|target| deployment(snapshot, target, ask));
     let mut explanation = Explanation {
         request: Asked {
             host: Some(ask.host.clone()).filter(|host| !host.is_empty()),
@@ -262,7 +262,7 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
             let Some(bound) = resident(&mut explanation, snapshot, ask, index) else { return explanation };
             let pool = &holding(pool, stored);
             explanation.pinned = stored.resource.is_some();
-            explanation.backends = backends::explain(pool, (&target, &bound), ask, live);
+            explanation.backends = backends::explain(pool, (&target, &bound), (ask, deployment.as_deref()), live);
             let route = explanation.routes.iter().find(|line| line.chosen).map(|line| line.route.as_str());
             explanation.limits = limits::explain(snapshot, (route, pool), ask.stream);
             explanation.refusal = backends::refusal(&explanation.backends).map(|fault| (&Refusal::from(&fault)).into());
@@ -310,8 +310,14 @@ fn scoped(explanation: &mut Explanation, snapshot: &Snapshot, ask: &Ask, target:
     denial
 }
 
-/// The deployment a request names: in its path, in its body, in its query.
-fn deployment(target: &Target<'_>, ask: &Ask) -> Option<String> {
+/// The deployment a request names, in its path, in its body or in its query, or what that name stands for.
+fn deployment(snapshot: &Snapshot, target: &Target<'_>, ask: &Ask) -> Option<String> {
+    let asked = asked_for(target, ask)?;
+    let stands_for = snapshot.models.aliases.resolve(&asked).map(|deployment| deployment.as_str().to_owned());
+    Some(stands_for.unwrap_or(asked))
+}
+
+fn asked_for(target: &Target<'_>, ask: &Ask) -> Option<String> {
     let in_path = target.deployment.as_deref().or(ask.model.as_deref()).map(str::to_owned);
     in_path.or_else(|| {
         operation::deployment_in_query(target.operation, ask.query.as_deref()).map(std::borrow::Cow::into_owned)

@@ -1,11 +1,12 @@
 //! Compiles one backend: names, URL, credential, headers, distance.
 
-use super::{header, known_region, name, point, quota, region_name, residency, secret, tls, url};
+use super::{capabilities, header, known_region, name, point, quota, region_name, residency, secret, tls, url};
 use crate::config::file::{self, Auth as TypedAuth};
 use crate::config::regions;
 use crate::config::report::Report;
 use crate::config::snapshot::{Auth, Backend};
 use crate::domain::{BackendId, BackendName, DeploymentName, PoolName, Region};
+use crate::openai::versions;
 use crate::policy::distance::{Point, Spot};
 use http::HeaderValue;
 
@@ -29,6 +30,8 @@ pub(super) fn compile(
     let model =
         typed.model.as_deref().and_then(|model| name(DeploymentName::new(model), &format!("{path}.model"), report));
     api_version(typed.api_version.as_deref(), path, report);
+    let speaks = capabilities::speaks(typed, path, report);
+    let spillover = capabilities::spillover(typed, path, report);
     let quota = quota::compile(typed.quota.as_ref(), path, report);
     let trust = tls::backend(typed, path, report);
     let url = url::compile(&typed.url, trust, &format!("{path}.url"), report);
@@ -62,6 +65,13 @@ pub(super) fn compile(
         },
         model: model.map(|model| model.as_str().to_owned()),
         api_version: typed.api_version.clone(),
+        speaks,
+        capability: capabilities::compile(typed),
+        lacks_by_version: typed.api_version.as_deref().map(versions::lacks).unwrap_or_default(),
+        spillover: match spillover {
+            Some(spillover) => Some(spillover?),
+            None => None,
+        },
         quota: quota?,
         auth: auth?,
         headers,

@@ -4,6 +4,7 @@
 mod acme;
 mod address;
 mod backend;
+mod capabilities;
 mod ceilings;
 mod connections;
 mod consumers;
@@ -12,6 +13,7 @@ mod framing;
 mod header;
 mod hops;
 mod issuers;
+mod models;
 mod network;
 mod pool;
 mod probe;
@@ -79,9 +81,11 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     };
     let residency = residency::finish(residency, ways, report);
     let limited = usage_limits.iter().flat_map(|limits| &limits.list).any(Limit::counts_tokens);
+    models::versions(&file.pools, report);
+    let models = models::compile(file, routes.as_deref().unwrap_or_default(), report);
     let usage = tokens::compile(file, limited, pools.as_deref().unwrap_or_default(), report);
     let stateful = stateful::compile(file, access.is_some(), pools.as_deref().unwrap_or_default(), report);
-    Some(Snapshot {
+    let mut snapshot = Snapshot {
         stateful,
         generation: 0,
         digest,
@@ -105,10 +109,13 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         locator: residency::database(file, report),
         usage_limits: usage_limits?,
         usage,
+        models,
         pools: pools?,
         shared_limits,
         routes: routes?,
-    })
+    };
+    snapshot.models.names = snapshot.names();
+    Some(snapshot)
 }
 
 fn home_region(region: &str, file: &file::File, report: &mut Report<'_>) -> Option<Region> {

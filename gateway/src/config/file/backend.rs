@@ -1,5 +1,6 @@
 //! The parts of the file about backends.
 
+use super::capabilities::{Capabilities, Style};
 use super::quota::Quota;
 use super::residency::Kind;
 use super::tls::Pair;
@@ -47,6 +48,19 @@ pub(in crate::config) struct Backend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(in crate::config) api_version: Option<String>,
+    /// URL shapes that it takes: `classic`, `v1`, or `same` for both, as the client asked; default `same`.
+    #[serde(default)]
+    pub(in crate::config) style: Style,
+    /// What it cannot do, so that no request goes there that needs it; default: it can do everything.
+    #[serde(default)]
+    pub(in crate::config) capabilities: Capabilities,
+    /// Provisioned throughput (PTU): a prompt too long for it may go to a backend that is not; default `false`.
+    #[serde(default)]
+    pub(in crate::config) provisioned: bool,
+    /// Deployment of the same resource that Azure spills to by itself (`x-ms-spillover-deployment`); default: the client's own header, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(in crate::config) spillover_deployment: Option<String>,
     /// Azure's quota there, so that requests go where it has room; default: as told by its answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Quota")]

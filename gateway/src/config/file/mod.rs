@@ -5,6 +5,7 @@
 
 mod acme;
 mod backend;
+mod capabilities;
 mod connections;
 mod consumers;
 mod cors;
@@ -12,6 +13,7 @@ mod framing;
 mod hops;
 mod http2;
 mod issuers;
+mod models;
 mod overload;
 mod pool;
 mod process;
@@ -31,6 +33,7 @@ mod waf;
 
 pub(super) use acme::Acme;
 pub(super) use backend::{Auth, Backend, Coordinates};
+pub(super) use capabilities::Style;
 pub(super) use connections::{Connections, ProxyProtocol};
 pub(super) use consumers::{Allow, Authentication, Certificate, Class, Consumer, Plan};
 pub(super) use cors::Cors;
@@ -38,6 +41,7 @@ pub(super) use framing::{Framing, Strictness};
 pub(super) use hops::TrustedHops;
 pub(super) use http2::Http2;
 pub(super) use issuers::{Issuer, Jwks, Requirement, TokenConsumer};
+pub(super) use models::{List, Models};
 pub(super) use overload::{BatchHeader, Memory, Overload};
 pub(super) use pool::{Affinity, Ejection, Failover, HttpProbe, Method, Nearest, Pool, Probe, Selection, Timeouts};
 pub(super) use process::{AccessLog, Admin, Dns, Headers, Limits, Listener, Process};
@@ -167,6 +171,9 @@ pub(super) struct File {
     /// How clients get at what resources store.
     #[serde(default)]
     pub(super) stateful: Stateful,
+    /// Names of models: what clients may call a deployment, and who lists them.
+    #[serde(default)]
+    pub(super) models: Models,
     /// Pools of interchangeable backends, 1 to 256.
     #[schemars(length(min = 1, max = 256))]
     pub(super) pools: Vec<Pool>,

@@ -1,7 +1,9 @@
 //! A backend, ready to run.
 
 use super::{BackendQuota, BackendTls, Site};
-use crate::domain::{BackendId, DeploymentName, Region};
+use crate::domain::{Abilities, BackendId, DeploymentName, Region};
+use crate::openai::operation::Speaks;
+use crate::policy::capability::Capability;
 use http::{HeaderName, HeaderValue};
 
 /// One Azure OpenAI deployment in one region.
@@ -27,6 +29,14 @@ pub struct Backend {
     pub model: Option<String>,
     /// `api-version` sent to classic paths; the client's own when absent.
     pub api_version: Option<String>,
+    /// URL shapes that it takes.
+    pub speaks: Speaks,
+    /// What it can do.
+    pub capability: Capability,
+    /// What it cannot do, beyond that, on classic paths with its own `api_version`.
+    pub lacks_by_version: Abilities,
+    /// Deployment that Azure spills to by itself; the client's own header when absent.
+    pub spillover: Option<HeaderValue>,
     /// Azure's quota there.
     pub quota: BackendQuota,
     /// Our credential there.

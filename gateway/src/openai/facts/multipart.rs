@@ -63,6 +63,22 @@ pub fn from_multipart(content_type: &str, body: &[u8]) -> Result<Facts, FactsPro
     }
 }
 
+/// Where a part can be put in front of all others, and the bytes to put there: a field of this name and value.
+#[must_use]
+pub fn front_part(content_type: &str, body: &[u8], name: &str, value: &str) -> Option<(usize, String)> {
+    let boundary = boundary(content_type)?;
+    let delimiter = format!("\r\n--{boundary}");
+    let finder = memmem::Finder::new(delimiter.as_bytes());
+    let bare = delimiter.as_bytes().get(2..).unwrap_or_default();
+    let at = if body.starts_with(bare) && after_delimiter(body, bare.len()).is_some() {
+        0
+    } else {
+        // After a preamble: behind the line end that belongs to the delimiter.
+        delimiter_after(body, 0, &finder).ok()?.0.saturating_add(2)
+    };
+    Some((at, format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")))
+}
+
 const fn problem(what: &'static str) -> FactsProblem {
     FactsProblem::Multipart { what }
 }

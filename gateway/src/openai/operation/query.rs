@@ -104,8 +104,12 @@ fn looks_secret(pair: &str) -> bool {
 pub(super) struct Edit<'a> {
     /// Value of `api-version`, added when the client sent none.
     pub(super) api_version: Option<&'a str>,
+    /// It leaves: the path has another style now.
+    pub(super) no_api_version: bool,
     /// Value of `deployment` or `model`, where the client sent one.
     pub(super) deployment: Option<&'a str>,
+    /// Which of the two it is called there; as the client calls it where absent.
+    pub(super) deployment_key: Option<&'a str>,
 }
 
 impl Edit<'_> {
@@ -118,11 +122,15 @@ impl Edit<'_> {
         };
         let (mut versioned, mut named) = (false, false);
         for pair in query.split('&').filter(|_| !query.is_empty()) {
-            let key = pair.split_once('=').map_or(pair, |(key, _)| key);
+            let mut key = pair.split_once('=').map_or(pair, |(key, _)| key);
             let (value, seen) = match Name::of(key) {
                 Name::Credential => continue,
+                Name::ApiVersion if self.no_api_version => continue,
                 Name::ApiVersion => (self.api_version, &mut versioned),
-                Name::Deployment => (self.deployment, &mut named),
+                Name::Deployment => {
+                    key = self.deployment_key.unwrap_or(key);
+                    (self.deployment, &mut named)
+                }
                 Name::Other => (None, &mut false),
             };
             match value {

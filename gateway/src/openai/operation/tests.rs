@@ -20,8 +20,8 @@ fn paths_are_understood() {
         ("/openai/deployments/a%2Db/embeddings", Classic, O::Embeddings, Some("a-b"), "/embeddings"),
         ("/openai/deployments/d/completions/", Classic, O::Completions, Some("d"), "/completions/"),
         ("/openai/deployments/d/images/edits", Classic, O::ImagesEdits, Some("d"), "/images/edits"),
-        ("/openai/deployments/d", Classic, O::Other, Some("d"), ""),
-        ("/openai/deployments", Classic, O::Other, None, "/deployments"),
+        ("/openai/deployments/d", Classic, O::Models, Some("d"), ""),
+        ("/openai/deployments", Classic, O::Models, None, "/deployments"),
         ("/openai/responses", Classic, O::Responses, None, "/responses"),
         ("/openai/responses/resp_1", Classic, O::Other, None, "/responses/resp_1"),
         ("/openai/models", Classic, O::Models, None, "/models"),
@@ -130,7 +130,9 @@ fn paths_are_rewritten_for_a_backend() {
         ("/health", "", Some("b"), Some("api%2dkey=s&subscription-key=t"), classic, "/health"),
         ("/health", "/p", None, Some("a=1&api-key"), None, "/p/health?a=1"),
     ] {
-        assert_eq!(rewrite_path(&parse(path).unwrap(), base, deployment, query, version), want, "{path} {query:?}");
+        let target = parse(path).unwrap();
+        let to = Destination { base_path: base, style: target.style, deployment, api_version: version };
+        assert_eq!(rewrite_path(&target, &to, query), want, "{path} {query:?}");
     }
 }
 
@@ -189,7 +191,8 @@ proptest! {
         drop(deployment_in_query(Operation::Realtime, Some(&query)));
         drop(scrub_query(&query));
         if let Ok(target) = parse(&format!("/openai/{tail}")) {
-            let out = rewrite_path(&target, "", Some("b"), Some(&query), Some("v"));
+            let to = Destination { base_path: "", style: target.style, deployment: Some("b"), api_version: Some("v") };
+            let out = rewrite_path(&target, &to, Some(&query));
             prop_assert!(out.starts_with("/openai"));
         }
     }
@@ -197,7 +200,8 @@ proptest! {
     #[test]
     fn a_rewritten_path_reads_back(name in "[a-zA-Z0-9._ ~é-]{1,40}", key in "[a-zA-Z0-9]{1,20}") {
         let target = parse("/openai/deployments/x/embeddings").unwrap();
-        let out = rewrite_path(&target, "", Some(&name), Some(&format!("api-key={key}")), None);
+        let to = Destination { base_path: "", style: target.style, deployment: Some(&name), api_version: None };
+        let out = rewrite_path(&target, &to, Some(&format!("api-key={key}")));
         prop_assert!(!out.contains('?'));
         if let Ok(back) = parse(&out) {
             prop_assert_eq!(back.deployment.unwrap(), name);

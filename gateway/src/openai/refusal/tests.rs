@@ -39,6 +39,9 @@ fn every_denial_has_its_row() {
         (Denial::BodyRefused { what: "x".to_owned() }, 400, "body_refused", false),
         (Denial::MediaTypeRefused { what: "x".to_owned() }, 415, "unsupported_media_type", false),
         (Denial::CeilingPassed { param: "n", max: 4 }, 400, "invalid_value", false),
+        (Denial::Incapable { what: "take images".to_owned() }, 400, "unsupported_by_backends", false),
+        (Denial::ContextExceeded { max: 8192 }, 400, "context_length_exceeded", false),
+        (Denial::ContextExceeded { max: 0 }, 400, "context_length_exceeded", false),
         (Denial::Overloaded { retry_after: seconds(1) }, 503, "overloaded", true),
         (Denial::Shed { retry_after: seconds(1) }, 503, "shed", true),
     ] {

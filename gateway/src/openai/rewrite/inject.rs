@@ -13,19 +13,8 @@ use std::ops::Range;
 const OPTION: &str = "\"stream_options\":{\"include_usage\":true}";
 /// Longest `stream_options` of a client that are extended, in bytes; they have two keys.
 const OPTIONS_MAX: usize = 1024;
-/// The first `api-version` that knows the option; earlier ones answer 400 to it.
-const FIRST_VERSION: &str = "2024-08-01";
 
-/// Whether a classic path with this `api-version` takes `stream_options`. Such versions begin with a date.
-#[must_use]
-pub fn takes_stream_options(api_version: &str) -> bool {
-    let date = |text: &str| {
-        text.bytes().enumerate().all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() })
-    };
-    api_version.get(..FIRST_VERSION.len()).is_some_and(|day| date(day) && day >= FIRST_VERSION)
-}
-
-/// `body`, whose facts are known, with `include_usage` and, where one is given, with another model. `None` where the client's own
+/// `body`, whose facts are known, with `include_usage` and, where one is given, with this model: in place of its own, or added. `None` where the client's own
 /// `stream_options` cannot be extended: the backend may judge them.
 #[must_use]
 pub fn with_usage(body: &Bytes, facts: &Facts, model: Option<&Replacement>) -> Option<Segments> {
@@ -38,7 +27,10 @@ pub fn with_usage(body: &Bytes, facts: &Facts, model: Option<&Replacement>) -> O
         }
         (Some(options), None) => {
             let extended = Bytes::from(extended(body.get(options.clone())?)?);
-            Some(replace(body, options.clone(), &Replacement(extended)))
+            let Some(model) = model else { return Some(replace(body, options.clone(), &Replacement(extended))) };
+            let brace = memchr::memchr(b'{', body)?;
+            let named = Bytes::from([b"{\"model\":".as_slice(), &model.0, b","].concat());
+            Some(both(body, (brace..brace.saturating_add(1), &named), (options.clone(), &extended)))
         }
         (None, Some(own)) => {
             let value = match model {
@@ -54,7 +46,13 @@ pub fn with_usage(body: &Bytes, facts: &Facts, model: Option<&Replacement>) -> O
         // A body that asks for a stream is an object with a key.
         (None, None) => {
             let brace = memchr::memchr(b'{', body)?;
-            Some(replace(body, brace..brace.saturating_add(1), &Replacement(Bytes::from(format!("{{{OPTION},")))))
+            let mut text = format!("{{{OPTION},").into_bytes();
+            if let Some(model) = model {
+                text.extend_from_slice(b"\"model\":");
+                text.extend_from_slice(&model.0);
+                text.push(b',');
+            }
+            Some(replace(body, brace..brace.saturating_add(1), &Replacement(text.into())))
         }
     }
 }
@@ -118,8 +116,8 @@ mod tests {
             for model in [None, Some("gpt \"4\"")] {
                 let mut want: Value = serde_json::from_str(body).unwrap();
                 want["stream_options"] = options.clone();
-                if let (Some(model), Some(there)) = (model, want.get_mut("model")) {
-                    *there = model.into();
+                if let Some(model) = model {
+                    want["model"] = model.into();
                 }
                 assert_eq!(injected(body, model), Some(want), "{body}");
             }
@@ -129,18 +127,6 @@ mod tests {
         assert_eq!(injected(other, None), Some(want));
         for odd in [r#""yes""#, "[]", "1"] {
             assert_eq!(injected(&format!(r#"{{"stream":true,"stream_options":{odd}}}"#), None), None, "{odd}");
-        }
-    }
-
-    #[test]
-    fn versions_are_told_apart_by_their_date() {
-        for version in ["2024-08-01-preview", "2024-10-21", "2025-04-01-preview"] {
-            assert!(takes_stream_options(version), "{version}");
-        }
-        for version in
-            ["2024-07-01-preview", "2024-06-01", "2023-05-15", "", "preview", "v1", "2024-1-1", "９024-08-01"]
-        {
-            assert!(!takes_stream_options(version), "{version}");
         }
     }
 }

@@ -10,6 +10,7 @@ mod strip;
 mod token;
 
 use super::context::Envelope;
+use super::header::SPILLOVER;
 use super::live::Live;
 use super::route::Routed;
 use crate::config::snapshot::{Access, KeyText, Refused};
@@ -95,6 +96,21 @@ pub(super) fn allowed(caller: Option<&Caller>, (routed, own): (&Routed, bool), l
         deployment => scope.takes(routed.route, deployment.as_deref(), &routed.operation),
     };
     scopes(caller, live).iter().try_for_each(takes).map_err(not_allowed)
+}
+
+/// Whether the consumer may use the deployment that Azure is asked to spill over to.
+pub(super) fn may_spill(
+    caller: Option<&Caller>,
+    request: &RequestHeader,
+    routed: &Routed,
+    live: &Live,
+) -> Result<(), Denial> {
+    for spillover in request.headers.get_all(SPILLOVER) {
+        let deployment = Some(spillover.to_str().unwrap_or_default());
+        let takes = |scope: &Scope<_>| scope.takes(routed.route, deployment, &routed.operation);
+        scopes(caller, live).iter().try_for_each(takes).map_err(not_allowed)?;
+    }
+    Ok(())
 }
 
 /// All of them must allow a request.

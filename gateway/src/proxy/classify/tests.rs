@@ -30,6 +30,7 @@ fn an_error_is_the_clients_the_backends_early_or_late() {
     };
     for (kind, source, relayed, outcome) in [
         (DEPLOYMENT_MISSING, ErrorSource::Upstream, false, Outcome::DeploymentMissing),
+        (CONTEXT_EXCEEDED, ErrorSource::Upstream, false, Outcome::ContextExceeded),
         (RATE_LIMITED, ErrorSource::Downstream, false, Outcome::RateLimited),
         (SERVER_ERROR, ErrorSource::Downstream, false, Outcome::ServerError),
         (STREAM_THROTTLED, ErrorSource::Upstream, false, Outcome::StreamThrottled),

@@ -7,7 +7,7 @@ use crate::domain::Throttle;
 use bytes::Bytes;
 
 const GATE: Gate = Gate { events: 4, bytes: 1000, time: Duration::from_secs(5) };
-const BOTH: Watch = Watch { missing: true, trouble: false, gate: Some(GATE) };
+const BOTH: Watch = Watch { missing: true, too_long: false, trouble: false, gate: Some(GATE) };
 const EVENTS: &str = "text/event-stream";
 const ERROR: &str = "data: {\"error\":{\"code\":\"no_capacity\",\"message\":\"x\"}}\n\n";
 const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
@@ -178,4 +178,20 @@ fn a_failure_is_never_let_go_and_tells_what_it_is_about() {
     assert!(hold.sift(vec![body(rest)], begin).is_err());
     let about = hold.about().unwrap();
     assert_eq!((about.throttle, about.wait), (Some(Throttle::TokenRate), Some(Duration::from_secs(7))));
+}
+
+#[test]
+fn a_400_waits_only_where_the_prompt_may_fit_elsewhere() {
+    let json = "application/json";
+    let too_long = "{\"error\":{\"code\":\"context_length_exceeded\"}}";
+    let watch = Watch { too_long: true, ..BOTH };
+    for (watch, tasks, want) in [
+        (watch, vec![head(400, json), body(too_long)], vec![Ok(0), Err(CONTEXT_EXCEEDED)]),
+        (watch, vec![head(400, json), body("{\"error\":{"), body("}}")], vec![Ok(0), Ok(0), Ok(3)]),
+        (watch, vec![head(400, json), body(&"x".repeat(3000))], vec![Ok(0), Ok(2)]),
+        (watch, vec![head(422, json), body(too_long)], vec![Ok(1), Ok(1)]),
+        (BOTH, vec![head(400, json), body(too_long)], vec![Ok(1), Ok(1)]),
+    ] {
+        assert_eq!(steps(watch, tasks), want);
+    }
 }

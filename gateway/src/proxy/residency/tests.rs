@@ -134,6 +134,7 @@ fn misled(live: &Arc<Live>, allowed: usize) -> RequestContext {
         pool: 0,
         operation: target.operation,
         shape: target.shape("/openai/v1/models"),
+        alias: None,
         deployment: None,
         facts: Facts::default(),
         multipart: false,

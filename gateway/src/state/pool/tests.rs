@@ -13,8 +13,11 @@ use http::HeaderValue;
 use std::time::Duration;
 
 mod barred;
+mod fixture;
 mod headroom;
 mod steering;
+
+use fixture::snapshot;
 
 const SECOND: Duration = Duration::from_secs(1);
 const THRESHOLDS: Thresholds = Thresholds { healthy_after: 1, unhealthy_after: 1 };
@@ -41,6 +44,10 @@ fn backend(name: &str, priority: u32) -> Backend {
         deployment: None,
         model: None,
         api_version: None,
+        speaks: Default::default(),
+        capability: Default::default(),
+        lacks_by_version: Default::default(),
+        spillover: None,
         quota: BackendQuota::default(),
         auth: Auth::None,
         headers: Vec::new(),
@@ -105,73 +112,6 @@ fn pool(backends: Vec<Backend>) -> Pool {
         outside: Default::default(),
         backends,
     }
-}
-
-fn snapshot(pool: Pool) -> Arc<Snapshot> {
-    Arc::new(Snapshot {
-        generation: 1,
-        digest: String::new(),
-        home_region: None,
-        listeners: Vec::new(),
-        admin: None,
-        process: Process {
-            threads: 1,
-            pre_drain: SECOND,
-            drain: SECOND,
-            upgrade_socket: "/run/x".into(),
-            keepalive_connections_max: 1,
-        },
-        limits: Limits {
-            uri_length_max: 1,
-            header_size_max: 1,
-            header_count_max: 1,
-            body_size_max: 1,
-            body_memory_max: 1,
-            body_idle_timeout: SECOND,
-            body_timeout: SECOND,
-            body_rate_min: 0,
-            body_rate_window: SECOND,
-            keepalive_timeout: SECOND,
-            connections: Connections::default(),
-        },
-        http2: Http2 {
-            streams_max: 1,
-            header_list_max: 1,
-            resets_pending_max: 1,
-            resets_forced_max: 1,
-            stream_window: 1,
-            connection_window: 1,
-            stalled_timeout: SECOND,
-        },
-        overload: Overload {
-            ceilings: crate::policy::overload::Ceilings {
-                in_flight_max: 1,
-                batch_max: 1,
-                queue_max: 1,
-                queue_timeout: SECOND,
-                memory: None,
-            },
-            batch_header: None,
-            batch_routes: Vec::new(),
-        },
-        framing: crate::policy::framing::Strictness::Strictest,
-        headers: Headers { served_by: true, region: true, attempts: true, request_id_accepted: true },
-        hops: crate::policy::hops::Hops::default(),
-        access_log: AccessLog::Off,
-        dns: Dns { refresh: SECOND, timeout: SECOND },
-        cors: None,
-        rules: crate::policy::rules::Rules::default(),
-        waf: None,
-        residency: None,
-        locator: None,
-        access: None,
-        shared_limits: None,
-        usage_limits: snapshot::UsageLimits::default(),
-        usage: TokenUsage::default(),
-        stateful: snapshot::Stateful::default(),
-        pools: vec![pool],
-        routes: Vec::new(),
-    })
 }
 
 /// Fleet of one pool with backends `a`, `b`, `c` of these priorities.

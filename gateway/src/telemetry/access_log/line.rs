@@ -2,7 +2,9 @@
 //! order in the file. By hand, since a general serializer cost more than routing and selection together.
 
 use super::super::clock::Timestamp;
-use super::{AttemptRecord, FIELD_LENGTH_MAX, NAMES_MAX, PATH_LENGTH_MAX, Record, TokensRecord, WafRecord, cut};
+use super::{
+    AttemptRecord, AzureRecord, FIELD_LENGTH_MAX, NAMES_MAX, PATH_LENGTH_MAX, Record, TokensRecord, WafRecord, cut,
+};
 use std::io::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -129,6 +131,10 @@ fn request(out: &mut Vec<u8>, record: &Record<'_>) {
     optional(out, record.operation, text);
     key!(out, "deployment");
     optional(out, record.deployment.as_deref().map(|name| cut(name, FIELD_LENGTH_MAX)), text);
+    if let Some(alias) = &record.alias {
+        key!(out, "alias");
+        text(out, cut(alias, FIELD_LENGTH_MAX));
+    }
     key!(out, "stream");
     out.extend_from_slice(if record.stream { b"true" } else { b"false" });
     if record.pinned {
@@ -210,11 +216,26 @@ fn attempts(out: &mut Vec<u8>, attempts: &[AttemptRecord<'_>]) {
             key!(out, "throttle");
             text(out, throttle);
         }
+        if let Some(azure) = &attempt.azure {
+            key!(out, "azure");
+            spillover(out, azure);
+        }
         key!(out, "ms");
         millis(out, attempt.took);
         out.push(b'}');
     }
     out.push(b']');
+}
+
+/// Each of them, told or not: a spillover is rare.
+fn spillover(out: &mut Vec<u8>, azure: &AzureRecord<'_>) {
+    out.extend_from_slice(b"{\"from\":");
+    optional(out, azure.from.as_deref(), text);
+    key!(out, "deployment");
+    optional(out, azure.deployment.as_deref(), text);
+    key!(out, "error");
+    optional(out, azure.error.as_deref(), text);
+    out.push(b'}');
 }
 
 fn findings(out: &mut Vec<u8>, findings: &[WafRecord<'_>]) {

@@ -11,6 +11,7 @@ use std::sync::mpsc;
 
 fn attempt(backend: &'static str, outcome: &'static str, status: u16, micros: u64) -> AttemptRecord<'static> {
     AttemptRecord {
+        azure: None,
         backend: backend.into(),
         region: format!("{backend}central").into(),
         outcome,
@@ -39,6 +40,7 @@ fn record() -> Record<'static> {
         pool: Some("chat".into()),
         operation: Some("chat_completions"),
         deployment: Some("gpt-prod".into()),
+        alias: None,
         stream: true,
         status: Some(200),
         ending: "served",

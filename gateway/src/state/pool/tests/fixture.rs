@@ -1,0 +1,71 @@
+//! A snapshot of one pool and nothing else.
+
+use super::*;
+
+pub(super) fn snapshot(pool: Pool) -> Arc<Snapshot> {
+    Arc::new(Snapshot {
+        generation: 1,
+        digest: String::new(),
+        home_region: None,
+        listeners: Vec::new(),
+        admin: None,
+        process: Process {
+            threads: 1,
+            pre_drain: SECOND,
+            drain: SECOND,
+            upgrade_socket: "/run/x".into(),
+            keepalive_connections_max: 1,
+        },
+        limits: Limits {
+            uri_length_max: 1,
+            header_size_max: 1,
+            header_count_max: 1,
+            body_size_max: 1,
+            body_memory_max: 1,
+            body_idle_timeout: SECOND,
+            body_timeout: SECOND,
+            body_rate_min: 0,
+            body_rate_window: SECOND,
+            keepalive_timeout: SECOND,
+            connections: Connections::default(),
+        },
+        http2: Http2 {
+            streams_max: 1,
+            header_list_max: 1,
+            resets_pending_max: 1,
+            resets_forced_max: 1,
+            stream_window: 1,
+            connection_window: 1,
+            stalled_timeout: SECOND,
+        },
+        overload: Overload {
+            ceilings: crate::policy::overload::Ceilings {
+                in_flight_max: 1,
+                batch_max: 1,
+                queue_max: 1,
+                queue_timeout: SECOND,
+                memory: None,
+            },
+            batch_header: None,
+            batch_routes: Vec::new(),
+        },
+        framing: crate::policy::framing::Strictness::Strictest,
+        headers: Headers { served_by: true, region: true, attempts: true, request_id_accepted: true },
+        hops: crate::policy::hops::Hops::default(),
+        access_log: AccessLog::Off,
+        dns: Dns { refresh: SECOND, timeout: SECOND },
+        cors: None,
+        rules: crate::policy::rules::Rules::default(),
+        waf: None,
+        residency: None,
+        locator: None,
+        models: Default::default(),
+        stateful: snapshot::Stateful::default(),
+        access: None,
+        shared_limits: None,
+        usage_limits: snapshot::UsageLimits::default(),
+        usage: TokenUsage::default(),
+        pools: vec![pool],
+        routes: Vec::new(),
+    })
+}

@@ -1,0 +1,66 @@
+//! The unmodified official SDKs for Python and Node, each class against a backend of the other style: every call that has two
+//! shapes.
+
+use harness::{Gateway, Setup, Sim, node_modules, venv_python, within, workspace_file};
+use serde_json::Value;
+use std::process::Stdio;
+use tidegate::simulator::{DeploymentOptions, Quota, RegionOptions, Style};
+use tokio::process::Command;
+
+/// Each call and what its answer holds; `{}` is the place and deployment that served.
+const CALLS: [(&str, &str); 12] = [
+    ("chat", "{}"),
+    ("stream", "{}"),
+    ("completion", "{}"),
+    ("embeddings", "2"),
+    ("responses", "{}"),
+    ("image", "{}"),
+    ("image_edit", "{}"),
+    ("speech", "ID3{}"),
+    ("transcription", "{}"),
+    ("translation", "{}"),
+    ("models", "gpt"),
+    ("retrieved", "gpt"),
+];
+
+async fn run(language: &str, class: &str, gateway: &Gateway) -> Value {
+    let base = format!("http://{}", gateway.address());
+    let mut command = match language {
+        "python" => Command::new(venv_python()),
+        _ => Command::new("node"),
+    };
+    match language {
+        "python" => command.arg(workspace_file("tests/sdk/shapes.py")).args([class, &base, "gpt"]),
+        _ => command.arg(workspace_file("tests/sdk/shapes.mjs")).args([class, &base, "gpt"]).arg(node_modules()),
+    };
+    command.env("NO_PROXY", "*").env_remove("OPENAI_LOG").stderr(Stdio::inherit()).kill_on_drop(true);
+    let output = within(format!("{language}'s calls"), std::time::Duration::from_secs(90), command.output()).await;
+    let output = output.expect("the SDK starts");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{language} {class}: {error}"))
+}
+
+async fn all_are_served(class: &str, style: Style, keys: &str) {
+    let deployments = vec![DeploymentOptions::new("there", Quota::Unlimited)];
+    let sim = Sim::with(RegionOptions { style, deployments, ..RegionOptions::new("swedencentral") }).await;
+    let gateway = Setup::new().backend("a", &sim, &format!("deployment: there, model: gpt, {keys}")).start().await;
+    for language in ["python", "node"] {
+        let results = run(language, class, &gateway).await;
+        let more: &[(&str, &str)] =
+            if language == "python" { &[("async", "{}"), ("realtime", "swedencentral/there")] } else { &[] };
+        for (call, want) in CALLS.iter().chain(more) {
+            let text = results[*call].as_str().unwrap_or_default();
+            let want = want.replace("{}", "[swedencentral/there]");
+            assert!(text.contains(&want), "{language} {class} {call}: {text:?} does not hold {want:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_azure_class_is_served_by_a_v1_backend() {
+    all_are_served("azure", Style::V1, "style: v1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_openai_class_is_served_by_a_classic_backend() {
+    all_are_served("openai", Style::Classic, "style: classic, api_version: 2025-04-01-preview").await;
+}
