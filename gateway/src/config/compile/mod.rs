@@ -11,7 +11,9 @@ mod cors;
 mod framing;
 mod header;
 mod hops;
+mod identities;
 mod issuers;
+mod key_vault;
 mod network;
 mod pool;
 mod probe;
@@ -30,12 +32,15 @@ mod tls;
 mod tokens;
 mod url;
 mod usage_limits;
+mod vault_secret;
 mod waf;
+
+pub use secret::check as usable_secret;
 
 use super::file::{self, Period, Size};
 use super::regions;
 use super::report::{Report, suggestion};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Text};
 use crate::domain::{NameError, Region};
 use crate::policy::distance::{Point, Spot};
 use crate::policy::limit::Limit;
@@ -47,6 +52,7 @@ const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Compiles `file`; `None` only after a problem.
 pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>) -> Option<Snapshot> {
+    let mut tokens = identities::Wanted::start(file, report);
     let home_region = file.home_region.as_deref().map(|region| home_region(region, file, report));
     let home = home_spot(file);
     let (listeners, admin) = process::listeners(file, report);
@@ -78,6 +84,8 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         pools: pools.as_deref().unwrap_or_default(),
     };
     let residency = residency::finish(residency, ways, report);
+    tokens.assign(pools.as_deref_mut().unwrap_or_default(), report);
+    let key_vault = key_vault::compile(file, &mut tokens, report);
     let limited = usage_limits.iter().flat_map(|limits| &limits.list).any(Limit::counts_tokens);
     let usage = tokens::compile(file, limited, pools.as_deref().unwrap_or_default(), report);
     let stateful = stateful::compile(file, access.is_some(), pools.as_deref().unwrap_or_default(), report);
@@ -105,6 +113,9 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         locator: residency::database(file, report),
         usage_limits: usage_limits?,
         usage,
+        own_tokens: tokens.finish(report),
+        key_vault,
+        text: Text::default(),
         pools: pools?,
         shared_limits,
         routes: routes?,

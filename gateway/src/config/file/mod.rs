@@ -11,6 +11,7 @@ mod cors;
 mod framing;
 mod hops;
 mod http2;
+mod identities;
 mod issuers;
 mod overload;
 mod pool;
@@ -27,6 +28,7 @@ mod tls;
 mod tokens;
 mod usage_limits;
 mod values;
+mod vault_secret;
 mod waf;
 
 pub(super) use acme::Acme;
@@ -37,6 +39,9 @@ pub(super) use cors::Cors;
 pub(super) use framing::{Framing, Strictness};
 pub(super) use hops::TrustedHops;
 pub(super) use http2::Http2;
+pub(super) use identities::{
+    ClientCertificate, ClientSecret, Identity, Keepsake, KeyVault, ManagedIdentity, WorkloadIdentity,
+};
 pub(super) use issuers::{Issuer, Jwks, Requirement, TokenConsumer};
 pub(super) use overload::{BatchHeader, Memory, Overload};
 pub(super) use pool::{Affinity, Ejection, Failover, HttpProbe, Method, Nearest, Pool, Probe, Selection, Timeouts};
@@ -60,6 +65,7 @@ pub(super) use values::{
     HeaderText, PERIOD_ERROR, Period, SHARE_ERROR, SIZE_ERROR, ScalarError, Secret, Share, Size, Switch,
 };
 
+pub(super) use vault_secret::VaultSecret;
 pub(super) use waf::{
     Databases, IpSet, MatchOperator, MatchTransform, Waf, WafAction, WafCondition, WafGroup, WafMode, WafPolicy,
     WafRule, WafSeverity, WafVariable,
@@ -167,6 +173,14 @@ pub(super) struct File {
     /// How clients get at what resources store.
     #[serde(default)]
     pub(super) stateful: Stateful,
+    /// Who we are for Microsoft Entra ID, at most 32; default: nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub(super) identities: Vec<Identity>,
+    /// How secrets are read from Azure Key Vault; default: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "KeyVault")]
+    pub(super) key_vault: Option<KeyVault>,
     /// Pools of interchangeable backends, 1 to 256.
     #[schemars(length(min = 1, max = 256))]
     pub(super) pools: Vec<Pool>,

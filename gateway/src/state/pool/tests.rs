@@ -25,6 +25,7 @@ fn at(millis: u64) -> Moment {
 
 fn backend(name: &str, priority: u32) -> Backend {
     Backend {
+        keyless: false,
         id: BackendId { pool: PoolName::new("chat").unwrap(), backend: BackendName::new(name).unwrap() },
         region: Region::new("swedencentral").unwrap(),
         enabled: true,
@@ -109,6 +110,9 @@ fn pool(backends: Vec<Backend>) -> Pool {
 
 fn snapshot(pool: Pool) -> Arc<Snapshot> {
     Arc::new(Snapshot {
+        own_tokens: Vec::new(),
+        key_vault: None,
+        text: snapshot::Text::default(),
         generation: 1,
         digest: String::new(),
         home_region: None,
