@@ -30,6 +30,8 @@ mod headers;
 mod headroom;
 mod hops;
 mod http2_abuse;
+mod identity;
+mod key_vault;
 mod kinds;
 mod limits;
 mod misconfigured;

@@ -11,6 +11,7 @@
 )]
 
 mod ask;
+mod azure;
 mod binary;
 mod ca;
 mod client;
@@ -28,6 +29,7 @@ mod wait;
 mod wire;
 
 pub use ask::{Ask, Payload, sha256};
+pub use azure::{Asked, Azure, Mood, application, assertion};
 pub use binary::{binary, node_modules, tool, venv_python, workspace_file};
 pub use ca::Authority;
 pub use client::{Answer, Client, Opened, Proto};

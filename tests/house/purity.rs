@@ -93,7 +93,16 @@ const HOMES: [(&str, &[&str]); 26] = [
     ("bpe_openai", &["gateway/src/openai/estimate/encoding.rs"]),
     ("instant_acme", &["background"]),
     // gateway/decisions/0010
-    ("ring", &["policy"]),
+    // gateway/decisions/0015
+    (
+        "ring",
+        &[
+            "policy",
+            "gateway/src/config/compile/identities.rs",
+            "gateway/src/background/identity/assertion.rs",
+            "gateway/src/background/vault/keepsake.rs",
+        ],
+    ),
 ];
 
 /// Rooms that may read a clock, each in one file.

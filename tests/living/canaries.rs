@@ -2,7 +2,7 @@
 //! can read has any of them.
 
 use crate::common::{ladder, ms, regions, secs};
-use harness::{Ask, Authority, Gateway, Issuer, Proto, Redis, Setup, Sim, binary};
+use harness::{Ask, Authority, Azure, Gateway, Issuer, Proto, Redis, Setup, Sim, binary};
 use serde_json::{Value, json};
 use std::process::Command;
 use std::sync::Arc;
@@ -17,7 +17,11 @@ const BACKEND_HEADER: &str = "canary-backend-header-b96f11";
 const REDIS: &str = "canary-redis-password-41aa5e";
 const PROMPT: &str = "canary prompt of somebody 6d10";
 const ANSWER: &str = "canary-tool-name-of-somebody-77";
-const ENVIRONMENT: [(&str, &str); 2] = [("B_KEY", BACKEND_ENV), ("REDIS_PASSWORD", REDIS)];
+const VAULT: &str = "canary-vault-secret-93ad07";
+const CLIENT_SECRET: &str = "canary-client-secret-c0de55";
+const OUR_TOKEN: &str = "canary-token-of-ours";
+const ENVIRONMENT: [(&str, &str); 3] =
+    [("B_KEY", BACKEND_ENV), ("REDIS_PASSWORD", REDIS), ("CLIENT_SECRET", CLIENT_SECRET)];
 
 /// Everything that is secret, by what it is.
 struct Canaries {
@@ -33,6 +37,9 @@ impl Canaries {
             ("the backend's key in the environment", BACKEND_ENV),
             ("the backend's header", BACKEND_HEADER),
             ("the password of Redis", REDIS),
+            ("the secret in the vault", VAULT),
+            ("the secret of our identity", CLIENT_SECRET),
+            ("a token of ours", OUR_TOKEN),
             ("the prompt", PROMPT),
             ("the tool of the prompt", ANSWER),
         ];
@@ -71,7 +78,7 @@ fn own_key() -> String {
 }
 
 /// A gateway whose file has a secret in every place for one.
-fn setup(a: &Sim, b: &Sim, issuer: &Issuer, redis: &Redis, authority: &Arc<Authority>) -> Setup {
+fn setup((a, b): (&Sim, &Sim), issuer: &Issuer, redis: &Redis, azure: &Azure, authority: &Arc<Authority>) -> Setup {
     let own = own_key();
     let keys = format!(
         "{{ hash: \"{}\", id: \"{}\" }}, {{ hash: \"{}\" }}",
@@ -80,8 +87,16 @@ fn setup(a: &Sim, b: &Sim, issuer: &Issuer, redis: &Redis, authority: &Arc<Autho
         KeyHash::of(FOREIGN)
     );
     let limits = "{ name: each, by: [ consumer ], everywhere: true, tokens: { max: 100000000, per: 1h }, quota: { requests: 100000, per: day } }";
+    let vault = azure.secure();
+    let identity =
+        "tenant_id: contoso.example, client_id: 3f2504e0-4f89-41d3-9a0c-0305e82c3301, secret: { env: CLIENT_SECRET }";
     let setup = ladder(a, b)
         .tls(authority)
+        .top(&format!(
+            "identities: [ {{ name: us, client_secret: {{ {identity}, authority: \"{vault}\", ca_file: ca.pem }} }} ]"
+        ))
+        .top("key_vault: { identity: us, refresh: 500ms, ca_file: ca.pem }")
+        .backend("c", b, "priority: 3, deployment: c, auth: { token: { identity: us } }")
         .env("RUST_LOG", "debug")
         .file("a.key", BACKEND_FILE)
         .file("header.key", BACKEND_HEADER)
@@ -99,7 +114,13 @@ fn setup(a: &Sim, b: &Sim, issuer: &Issuer, redis: &Redis, authority: &Arc<Autho
         .pool("ejection: { failures: 0, failure_share: 0%, misconfigured: 50ms, base: 50ms, max: 50ms, jitter: 0%, advised_default: 1s, advised_max: 1s }")
         .pool("failover: { deadline: 900ms, first_byte_timeout: 300ms, stream_first_byte_timeout: 300ms }")
         .pool("probe: { interval: 300ms, unhealthy_after: 100, http: { path: /openai/v1/models, credential: true } }")
-        .backend("a", a, "priority: 1, auth: { api_key: { file: a.key } }")
+        .backend(
+            "a",
+            a,
+            &format!(
+                "priority: 1, auth: {{ api_key: {{ file: a.key }} }}, headers: {{ x-vault: {{ key_vault: {{ vault: \"{vault}\", name: gate }} }} }}"
+            ),
+        )
         .backend("b", b, "priority: 2, auth: { bearer: { env: B_KEY } }, headers: { x-gate: { file: header.key } }");
     ENVIRONMENT.iter().fold(setup, |setup, (name, value)| setup.env(name, value))
 }
@@ -192,7 +213,9 @@ async fn no_secret_of_any_place_is_seen_anywhere() {
         issuer.token_with(&json!({"alg": "HS256", "kid": "key-1"}), &json!({"email": "canary-forged@example.org"}));
     [&good, &forged].into_iter().for_each(|token| canaries.add_token(token));
     canaries.add("our own key", &own_key()[15..]);
-    let gateway = setup(&a, &b, &issuer, &redis, &authority).start().await;
+    let azure = Azure::start(&authority).await;
+    azure.secret("gate", VAULT);
+    let gateway = setup((&a, &b), &issuer, &redis, &azure, &authority).start().await;
     canaries.add_pem("the private key of the certificate", &std::fs::read_to_string(gateway.file("edge.key")).unwrap());
     let credentials = [own_key(), FOREIGN.to_owned(), WRONG.to_owned(), good, forged, "canary".repeat(2000)];
     let told = drive(&gateway, (&a, &b), &credentials).await;
@@ -205,7 +228,9 @@ async fn no_secret_of_any_place_is_seen_anywhere() {
     // A cookie is nobody's credential here.
     let headers = records.flat_map(|record| record.headers.clone()).filter(|(name, _)| name != "cookie");
     let seen: String = headers.map(|(name, value)| format!("{name}: {value}\n")).collect();
-    assert!(seen.contains(BACKEND_FILE) && seen.contains(BACKEND_ENV) && seen.contains(BACKEND_HEADER), "{seen}");
+    for own in [BACKEND_FILE, BACKEND_ENV, BACKEND_HEADER, VAULT, OUR_TOKEN] {
+        assert!(seen.contains(own), "{own}: {seen}");
+    }
     for credential in &credentials {
         assert!(!seen.contains(&credential[credential.len() - 16..]), "{credential} reached a backend");
     }

@@ -163,7 +163,7 @@ fn watched(a: &Sim, b: &Sim) -> Setup {
 
 /// Series that only a listener's certificate or its order, a rule, a policy of the firewall, an odd request, a ceiling, a
 /// limit, a price or an issuer of tokens bring about; the tests of each look at them.
-const AT_TIMES: [&str; 16] = [
+const AT_TIMES: [&str; 20] = [
     "tidegate_cost_billionths_total",
     "tidegate_limit_requests_total",
     "tidegate_limit_tokens_total",
@@ -171,6 +171,10 @@ const AT_TIMES: [&str; 16] = [
     "tidegate_jwks_fetches_total",
     "tidegate_jwks_last_success_timestamp_seconds",
     "tidegate_jwks_keys",
+    "tidegate_identity_tokens_total",
+    "tidegate_identity_token_expiry_timestamp_seconds",
+    "tidegate_vault_looks_total",
+    "tidegate_vault_last_success_timestamp_seconds",
     "tidegate_consumer_requests_total",
     "tidegate_keys_expiring",
     "tidegate_certificate_expiry_timestamp_seconds",

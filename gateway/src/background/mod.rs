@@ -1,24 +1,28 @@
 //! What happens without a request: names are resolved ([`resolve`]), backends probed ([`probe`]), the configuration is
-//! loaded anew on SIGHUP ([`reload`]), certificates obtained (`acme`), keys of token issuers fetched (`jwks`), operators and
-//! Prometheus are answered ([`admin`]).
+//! loaded anew on SIGHUP ([`reload`]), certificates obtained (`acme`), keys of token issuers fetched (`jwks`), tokens of our own got
+//! (`identity`), secrets read from vaults ([`vault`]), operators and Prometheus are answered ([`admin`]).
 //!
 //! Nothing here decides about a request: it keeps `state` informed and puts configurations in force.
 
 mod acme;
 pub mod admin;
 mod crew;
+mod http;
+mod identity;
 mod jwks;
 mod keys;
 mod pressure;
 pub mod probe;
 pub mod reload;
 pub mod resolve;
+mod rotation;
 mod shared_limits;
 mod trust;
 pub mod usage;
+pub mod vault;
 
 use crate::config::snapshot::Address;
-use crate::state::{BodyMemory, Challenges, Fleet, Floor, Registry};
+use crate::state::{BodyMemory, Challenges, Fleet, Floor, Registry, Secrets};
 use crate::telemetry::{AccessLog, Metrics};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -56,6 +60,8 @@ pub struct Shared {
     pub draining: Arc<AtomicBool>,
     /// Where the answers for ACME servers are put.
     pub challenges: Challenges,
+    /// The last good values of secrets in vaults.
+    pub secrets: Arc<Secrets>,
 }
 
 /// The services for Pingora's server, in the order in which to add them: the background work, and the admin listener when
@@ -84,7 +90,8 @@ impl BackgroundService for Work {
         let shared = self.reload.shared();
         let fleet = shared.fleets.load_full();
         resolve::missing(&fleet, &shared.metrics).await;
-        jwks::missing(&fleet, &shared.metrics).await;
+        tokio::join!(jwks::missing(&fleet, &shared.metrics), identity::missing(&fleet, &shared.metrics));
+        vault::report(&fleet, &shared.secrets, &shared.metrics);
         drop(fleet);
         ready.notify_ready();
         tokio::select! {
@@ -97,6 +104,8 @@ impl BackgroundService for Work {
             () = probe::keep(shared, self.reload.generations()) => {}
             () = acme::keep(shared, self.reload.generations()) => {}
             () = jwks::keep(shared, self.reload.generations()) => {}
+            () = identity::keep(shared, self.reload.generations()) => {}
+            () = rotation::keep(&self.reload) => {}
             () = self.reload.keep(hangups) => {}
             () = stopped(&mut shutdown) => {}
         }

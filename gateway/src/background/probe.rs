@@ -9,7 +9,7 @@ use super::crew::{Crew, follow, spread};
 use crate::config::snapshot::{Auth, BaseUrl, Probe};
 use crate::domain::{BackendId, Region};
 use crate::policy::health::{HealthChange, Thresholds};
-use crate::state::{BackendState, Fleet};
+use crate::state::{BackendState, Bearer, Fleet};
 use crate::telemetry::{BackendMeters, ProbeResult, clock};
 use check::Check;
 use http::{HeaderName, HeaderValue};
@@ -30,6 +30,8 @@ struct Post {
     probe: Probe,
     url: BaseUrl,
     auth: Auth,
+    /// The token of ours that it is shown.
+    token: Option<Arc<Bearer>>,
     headers: Vec<(HeaderName, HeaderValue)>,
     http2: bool,
     state: Arc<BackendState>,
@@ -38,6 +40,7 @@ struct Post {
 impl PartialEq for Post {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.state, &other.state)
+            && self.token.as_ref().map(Arc::as_ptr) == other.token.as_ref().map(Arc::as_ptr)
             && (&self.region, &self.probe, &self.url, &self.auth, &self.headers, self.http2)
                 == (&other.region, &other.probe, &other.url, &other.auth, &other.headers, other.http2)
     }
@@ -66,6 +69,10 @@ fn posts(fleet: &Fleet) -> HashMap<BackendId, Post> {
                 probe: probe.clone(),
                 url: backend.url.clone(),
                 auth: backend.auth.clone(),
+                token: match backend.auth {
+                    Auth::Token(index) => fleet.own_tokens.get(index).map(Arc::clone),
+                    Auth::None | Auth::ApiKey(_) | Auth::Bearer(_) => None,
+                },
                 headers: backend.headers.clone(),
                 http2: backend.http2,
                 state: Arc::clone(state),
@@ -113,7 +120,7 @@ async fn probe(post: &Post, meters: &BackendMeters, check: &mut Option<Check>, t
 
 /// Sends one probe and says what is wrong when it fails.
 async fn send(post: &Post, check: &mut Option<Check>, address: SocketAddr) -> (ProbeResult, String) {
-    let ready = match check.take() {
+    let ready = match check.take().filter(|check| check.is_current(post)) {
         Some(ready) => ready,
         None => match Check::new(post) {
             Ok(ready) => ready,

@@ -2,9 +2,10 @@
 //! whole. Requests under way keep the configuration that they began with. Listeners and threads do not change: where the
 //! file wants that, a warning says so.
 
-use super::{Shared, jwks, resolve};
-use crate::config;
-use crate::config::snapshot::{Listener, Snapshot};
+use super::{Shared, identity, jwks, resolve, vault};
+use crate::config::snapshot::{Listener, Snapshot, VaultSecret};
+use crate::config::{self, Problem, Sources};
+use crate::domain::Secret;
 use crate::state::Fleet;
 use std::fmt;
 use std::path::PathBuf;
@@ -59,8 +60,21 @@ impl Reload {
     /// # Errors
     /// [`Refused`] says why; nothing has changed then.
     pub async fn reload_now(self: &Arc<Self>) -> Result<u64, Refused> {
+        self.put(None).await
+    }
+
+    /// Puts the text that is in force in force again, with what it refers to as that is now; the generation.
+    ///
+    /// # Errors
+    /// [`Refused`] says why; nothing has changed then.
+    pub(super) async fn renew(self: &Arc<Self>) -> Result<u64, Refused> {
+        let text = Arc::clone(&self.shared.fleets.load().snapshot.text.0);
+        self.put(Some(text)).await
+    }
+
+    async fn put(self: &Arc<Self>, text: Option<Arc<str>>) -> Result<u64, Refused> {
         let _turn = self.turn.lock().await;
-        let result = self.load().await;
+        let result = self.load(text).await;
         match &result {
             Ok(fleet) => {
                 let Snapshot { generation, digest, pools, .. } = fleet.snapshot.as_ref();
@@ -101,23 +115,48 @@ impl Reload {
         self.generations.subscribe()
     }
 
-    async fn load(self: &Arc<Self>) -> Result<Arc<Fleet>, Refused> {
+    async fn load(self: &Arc<Self>, text: Option<Arc<str>>) -> Result<Arc<Fleet>, Refused> {
         let this = Arc::clone(self);
-        let (snapshot, commits) = spawn_blocking(move || this.prepare()).await.map_err(|error| broken(&error))??;
+        if text.is_none() {
+            // What is wrong with it is told below.
+            let wants = spawn_blocking(move || config::load(&this.path, &|name| (this.environment)(name)).ok());
+            if let Some((snapshot, _)) = wants.await.map_err(|error| broken(&error))? {
+                vault::missing(&snapshot, Some(&self.shared.fleets.load_full()), &self.shared.secrets).await;
+            }
+        }
+        let this = Arc::clone(self);
+        let (snapshot, commits) =
+            spawn_blocking(move || this.prepare(text.as_deref())).await.map_err(|error| broken(&error))??;
         let fleet = self.shared.registry.bind(Arc::new(snapshot));
         // A backend that is new to us gets its addresses before the first request can choose it.
         resolve::missing(&fleet, &self.shared.metrics).await;
         // And an issuer its keys.
         jwks::missing(&fleet, &self.shared.metrics).await;
+        // And an identity its token.
+        identity::missing(&fleet, &self.shared.metrics).await;
+        vault::report(&fleet, &self.shared.secrets, &self.shared.metrics);
         let this = Arc::clone(self);
         spawn_blocking(move || this.put_in_force(fleet, commits)).await.map_err(|error| broken(&error))
     }
 
-    /// Everything that can fail.
-    fn prepare(&self) -> Result<(Snapshot, Vec<Commit>), Refused> {
+    /// The file, or `text` in its place.
+    fn compile(
+        &self,
+        text: Option<&str>,
+        vault: &dyn Fn(&VaultSecret) -> Option<Secret>,
+    ) -> Result<(Snapshot, Vec<Problem>), Refused> {
         let environment = |name: &str| (self.environment)(name);
-        let (mut snapshot, warnings) =
-            config::load(&self.path, &environment).map_err(|problems| Refused(problems.to_string()))?;
+        let sources = Sources { environment: &environment, vault };
+        let compiled = match text {
+            None => config::load_with(&self.path, sources),
+            Some(text) => config::reload_with(&self.path, text, sources),
+        };
+        compiled.map_err(|problems| Refused(problems.to_string()))
+    }
+
+    /// Everything that can fail.
+    fn prepare(&self, text: Option<&str>) -> Result<(Snapshot, Vec<Commit>), Refused> {
+        let (mut snapshot, warnings) = self.compile(text, &|secret| self.shared.secrets.get(secret))?;
         snapshot.generation = self.shared.fleets.load().snapshot.generation + 1;
         let commits: Result<Vec<_>, _> = self.hooks.iter().map(|hook| hook(&snapshot)).collect();
         let commits = commits.map_err(|why| Refused(format!("configuration not loaded: {why}")))?;

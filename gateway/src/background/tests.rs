@@ -66,6 +66,7 @@ pub(super) fn shared(site: &Site<'_>) -> Shared {
         listening: Arc::new(true.into()),
         draining: Arc::default(),
         challenges: Default::default(),
+        secrets: Default::default(),
     }
 }
 

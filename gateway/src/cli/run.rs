@@ -1,7 +1,9 @@
 //! `tidegate run`: load, start the log, serve. Everything after that is the server's.
 
 use super::arguments::Run;
-use super::{Failure, environment, failed, load};
+use super::{Failure, environment, failed, invalid};
+use crate::background::vault;
+use crate::config::{self, Sources};
 use crate::server::{self, StartOptions};
 use crate::telemetry::logging;
 use std::io::Read;
@@ -10,15 +12,18 @@ use tokio::signal::unix::{SignalKind, signal};
 /// Runs until a signal ends the process.
 pub(super) fn run(options: Run) -> Result<(), Failure> {
     outlive_reload();
-    let (snapshot, warnings) = load(&options.config.path)?;
     logging::start(environment("RUST_LOG").as_deref());
+    let path = &options.config.path;
+    let secrets = vault::at_start(path, &environment);
+    let sources = Sources { environment: &environment, vault: &|secret| secrets.get(secret) };
+    let (snapshot, warnings) = config::load_with(path, sources).map_err(invalid)?;
     for warning in &warnings {
         log::warn!("{warning}");
     }
     if options.until_stdin_closes {
         end_with_stdin();
     }
-    let start = StartOptions { config: options.config.path, upgrade: options.upgrade };
+    let start = StartOptions { config: options.config.path, upgrade: options.upgrade, secrets };
     server::run(snapshot, &start).map_err(failed)
 }
 

@@ -302,6 +302,19 @@ pub(super) const KEYS_STALE_MAX: Duration = Duration::from_secs(24 * 3600);
 /// What clocks that are kept by NTP never differ by, and what libraries allow.
 pub(super) const TOKEN_LEEWAY: Duration = Duration::from_secs(60);
 
+/// A machine's metadata service answers in milliseconds, the Azure CLI in seconds.
+pub(super) const IDENTITY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Azure OpenAI's classic audience; the newer one is `https://ai.azure.com/.default`.
+pub(super) const TOKEN_SCOPE: &str = "https://cognitiveservices.azure.com/.default";
+/// Where Entra ID issues tokens in the public cloud.
+pub(super) const AUTHORITY: &str = "https://login.microsoftonline.com";
+/// Audience of Key Vault in the public cloud.
+pub(super) const VAULT_SCOPE: &str = "https://vault.azure.net/.default";
+/// A rotated secret works in minutes, not in the four hours of API Management; a vault takes thousands of requests in ten seconds.
+pub(super) const VAULT_REFRESH: Duration = Duration::from_secs(300);
+/// A vault answers in tens of milliseconds; a start waits for it this long.
+pub(super) const VAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// About what a chat answers with when nobody says how long: more is settled, not refused.
 pub(super) const OUTPUT_DEFAULT: u32 = 1024;
 

@@ -17,18 +17,43 @@ mod shape;
 pub mod snapshot;
 mod tree;
 
+pub use compile::usable_secret;
 pub use print::effective;
 pub use problem::{Problem, Problems};
 pub use schema::{keys, schema};
 
+use crate::domain::Secret;
 use report::Report;
 use sha2::{Digest, Sha256};
-use snapshot::Snapshot;
+use snapshot::{Snapshot, Text, VaultSecret};
 use std::fmt::Write;
 use std::path::Path;
 
 /// How a variable of the environment is looked up; `None` where it is not set (or is not UTF-8).
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// What the value of a secret in a vault is; `None` where it is not known yet.
+pub type Vault<'a> = &'a dyn Fn(&VaultSecret) -> Option<Secret>;
+
+/// Where values come from that the file only refers to.
+#[derive(Clone, Copy)]
+pub struct Sources<'a> {
+    /// Variables of the environment.
+    pub environment: Environment<'a>,
+    /// Secrets in vaults.
+    pub vault: Vault<'a>,
+}
+
+impl<'a> Sources<'a> {
+    /// An environment, and vaults that hold whatever is asked for: for a check without the network.
+    #[must_use]
+    pub fn assumed(environment: Environment<'a>) -> Self {
+        Self { environment, vault: &|_| Some(Secret::new(ASSUMED)) }
+    }
+}
+
+/// What is assumed of a secret that nobody has read: long enough for every key.
+const ASSUMED: &str = "assumed-by-a-check-that-asks-no-vault";
 
 /// Largest configuration file, in bytes.
 const FILE_SIZE_MAX: u64 = 1024 * 1024;
@@ -42,9 +67,25 @@ const DIGEST_LENGTH: usize = 16;
 /// # Errors
 /// Every problem of the file at once.
 pub fn load(path: &Path, environment: Environment<'_>) -> Result<(Snapshot, Vec<Problem>), Problems> {
+    load_with(path, Sources::assumed(environment))
+}
+
+/// Like [`load`], with the values of vaults.
+///
+/// # Errors
+/// Every problem of the file at once.
+pub fn load_with(path: &Path, sources: Sources<'_>) -> Result<(Snapshot, Vec<Problem>), Problems> {
+    let text = read(path, &path.display().to_string())?;
+    reload_with(path, &text, sources)
+}
+
+/// Like [`load_with`], with the text that was at `path` before: only what it refers to is read anew.
+///
+/// # Errors
+/// Every problem of the text at once.
+pub fn reload_with(path: &Path, text: &str, sources: Sources<'_>) -> Result<(Snapshot, Vec<Problem>), Problems> {
     let name = path.display().to_string();
-    let text = read(path, &name)?;
-    load_text(&name, &text, directory_of(path), environment)
+    compile_text(&name, text, directory_of(path), sources).map(|(_, snapshot, warnings)| (snapshot, warnings))
 }
 
 /// Like [`load`], for text that is not (or not yet) a file: `name` is what problems call it, `directory` what its relative
@@ -58,7 +99,8 @@ pub fn load_text(
     directory: &Path,
     environment: Environment<'_>,
 ) -> Result<(Snapshot, Vec<Problem>), Problems> {
-    compile_text(name, text, directory, environment).map(|(_, snapshot, warnings)| (snapshot, warnings))
+    compile_text(name, text, directory, Sources::assumed(environment))
+        .map(|(_, snapshot, warnings)| (snapshot, warnings))
 }
 
 /// The file as typed with its defaults filled in, beside what it compiles to.
@@ -66,16 +108,17 @@ fn compile_text(
     name: &str,
     text: &str,
     directory: &Path,
-    environment: Environment<'_>,
+    sources: Sources<'_>,
 ) -> Result<(file::File, Snapshot, Vec<Problem>), Problems> {
     let single = |problem| Problems(vec![problem]);
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > FILE_SIZE_MAX {
         return Err(single(Problem::of_file(name, format!("is larger than {FILE_SIZE_MAX} bytes"))));
     }
     let tree = parse::parse(name, text).map_err(single)?;
-    let mut report = Report::new(name, directory, environment);
+    let mut report = Report::new(name, directory, sources);
     let Some(typed) = shape::check(&tree, &mut report) else { return Err(report.into_problems()) };
     let snapshot = compile::compile(&typed, digest(text), &mut report);
+    let snapshot = snapshot.map(|snapshot| Snapshot { text: Text(text.into()), ..snapshot });
     match (snapshot, report.finish()) {
         (Some(snapshot), Ok(warnings)) => Ok((typed, snapshot, warnings)),
         (None, Ok(_)) => Err(single(Problem::of_file(name, "cannot be compiled".to_owned()))),

@@ -1,6 +1,6 @@
 //! The effective configuration: the file with every default filled in, as YAML that loads again. Secrets stay references.
 
-use super::{Environment, Problem, Problems, compile_text, directory_of, parse, read};
+use super::{Environment, Problem, Problems, Sources, compile_text, directory_of, parse, read};
 use std::path::Path;
 
 /// The configuration at `path` with its defaults filled in. Relative paths stay relative to the file's own directory.
@@ -15,7 +15,7 @@ pub fn effective(path: &Path, environment: Environment<'_>) -> Result<String, Pr
 
 /// Like [`effective`], for text.
 fn effective_text(name: &str, text: &str, directory: &Path, environment: Environment<'_>) -> Result<String, Problems> {
-    let (mut file, snapshot, _) = compile_text(name, text, directory, environment)?;
+    let (mut file, snapshot, _) = compile_text(name, text, directory, Sources::assumed(environment))?;
     file.process.threads = u32::try_from(snapshot.process.threads).ok();
     let unprintable = |message| Problems(vec![Problem::of_file(name, message)]);
     parse::print(&file).map_err(unprintable)

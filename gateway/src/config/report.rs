@@ -1,8 +1,11 @@
 //! [`Report`]: what a load has found wrong so far, and the places to point at. It decides nothing about meaning.
 
-use super::Environment;
+use super::Sources;
 use super::problem::{Problem, Problems};
+use super::snapshot::VaultSecret;
 use super::tree::{Place, Places};
+use crate::domain::Secret;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Problems and warnings kept; a file with more has one cause.
@@ -12,7 +15,13 @@ const PROBLEMS_MAX: usize = 100;
 pub(super) struct Report<'a> {
     file: &'a str,
     directory: &'a Path,
-    environment: Environment<'a>,
+    sources: Sources<'a>,
+    /// `key_vault` is there.
+    vault: bool,
+    /// What is taken from vaults.
+    wanted: BTreeSet<VaultSecret>,
+    /// How often the value of a secret was not known yet.
+    unknown: usize,
     places: Places,
     /// Paths whose value was wrong and was replaced: what follows from the replacement is not the operator's problem.
     replaced: Vec<String>,
@@ -22,11 +31,14 @@ pub(super) struct Report<'a> {
 
 impl<'a> Report<'a> {
     /// An empty report about `file`.
-    pub(super) fn new(file: &'a str, directory: &'a Path, environment: Environment<'a>) -> Self {
+    pub(super) fn new(file: &'a str, directory: &'a Path, sources: Sources<'a>) -> Self {
         Self {
             file,
             directory,
-            environment,
+            sources,
+            vault: false,
+            wanted: BTreeSet::new(),
+            unknown: 0,
             places: Places::default(),
             replaced: Vec::new(),
             problems: Vec::new(),
@@ -80,7 +92,35 @@ impl<'a> Report<'a> {
 
     /// A variable of the environment.
     pub(super) fn variable(&self, name: &str) -> Option<String> {
-        (self.environment)(name)
+        (self.sources.environment)(name)
+    }
+
+    /// Notes that the file says how vaults are read.
+    pub(super) fn set_vault(&mut self) {
+        self.vault = true;
+    }
+
+    /// Whether it does.
+    pub(super) const fn has_vault(&self) -> bool {
+        self.vault
+    }
+
+    /// A secret in a vault, where it is known.
+    pub(super) fn vault_secret(&mut self, secret: VaultSecret) -> Option<Secret> {
+        let value = (self.sources.vault)(&secret);
+        self.wanted.insert(secret);
+        self.unknown += usize::from(value.is_none());
+        value
+    }
+
+    /// The secrets that were asked for.
+    pub(super) fn wanted(&self) -> Vec<VaultSecret> {
+        self.wanted.iter().cloned().collect()
+    }
+
+    /// How often one was not known.
+    pub(super) const fn unknown(&self) -> usize {
+        self.unknown
     }
 
     /// The warnings, or the problems where there are any.

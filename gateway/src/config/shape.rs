@@ -50,7 +50,8 @@ impl Walk<'_, '_> {
             (Some("Size"), value) => self.scalar::<Size>(value, path, &SIZE_ERROR),
             (Some("Share"), value) => self.scalar::<Share>(value, path, &SHARE_ERROR),
             (Some("Secret"), Value::Text(_) | Value::Number(_) | Value::Boolean(_)) => {
-                let help = "write `{ env: NAME }` or `{ file: PATH }` instead, and put the secret there";
+                let help =
+                    "write `{ env: NAME }`, `{ file: PATH }` or `{ key_vault: … }` instead, and put the secret there";
                 self.report.problem(path, "a secret is never written in the configuration", help.to_owned());
                 None
             }

@@ -6,6 +6,7 @@ mod address;
 mod backend;
 mod connections;
 mod http2;
+mod identity;
 mod issuer;
 mod models;
 mod overload;
@@ -18,6 +19,10 @@ pub use address::Address;
 pub use backend::{Auth, Backend, BaseUrl};
 pub use connections::Connections;
 pub use http2::Http2;
+pub use identity::{
+    Application, Credential, Identity, Keepsake, KeyVault, OwnToken, Place, SigningKey, Text, UserAssigned,
+    VaultSecret, authority,
+};
 pub use issuer::{Endpoint, Issuer, KeySource};
 pub use models::Models;
 pub use overload::Overload;
@@ -103,6 +108,12 @@ pub struct Snapshot {
     pub stateful: Stateful,
     /// What clients may call a deployment, and what they are told there is.
     pub models: Models,
+    /// Tokens of our own that backends and vaults are shown; each is wanted by somebody.
+    pub own_tokens: Vec<OwnToken>,
+    /// How secrets are read from Key Vaults.
+    pub key_vault: Option<KeyVault>,
+    /// The text that this was compiled from: new values of secrets go into the same.
+    pub text: Text,
     /// Pools, in the order of the file.
     pub pools: Vec<Pool>,
     /// Routes, most specific first.

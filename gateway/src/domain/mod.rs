@@ -36,8 +36,8 @@ pub use failure::Failure;
 pub use id_flaw::IdFlaw;
 pub use moment::Moment;
 pub use name::{
-    BackendId, BackendName, ConsumerName, DeploymentName, IssuerName, KeyName, LimitName, ListenerName, NameError,
-    PlanName, PoolName, QuotaName, Region, RouteName, RuleName, ZoneName,
+    BackendId, BackendName, ConsumerName, DeploymentName, IdentityName, IssuerName, KeyName, LimitName, ListenerName,
+    NameError, PlanName, PoolName, QuotaName, Region, RouteName, RuleName, ZoneName,
 };
 pub use network::{Network, NetworkError, NetworkSet};
 pub use outcome::Outcome;

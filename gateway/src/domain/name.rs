@@ -118,6 +118,10 @@ name!(
     ZoneName
 );
 name!(
+    /// Name of one of our own identities at Microsoft Entra ID.
+    IdentityName
+);
+name!(
     /// Azure region slug, such as `swedencentral`.
     Region
 );

@@ -12,6 +12,7 @@ use super::hold::{
 use super::pace::{FIRST_TOKEN_LATE, STALLED, TOO_SLOW};
 use super::pin;
 use super::select::RETRY_AFTER;
+use crate::config::snapshot::Auth;
 use crate::domain::{Denial, Failure, Fault, Moment, Outcome, Throttle};
 use crate::openai::answer::{self, Media};
 use crate::openai::operation::Operation;
@@ -253,6 +254,7 @@ pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
 /// Records the outcome of the attempt under way and closes it.
 pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<Duration>, now: Moment) {
     let Some(current) = ctx.attempts.current.take() else { return };
+    let outdated = is_outdated(ctx, &current, outcome, now);
     let Current { mut ticket, backend, started, status, throttle, failure, short, spillover, .. } = current;
     let throttle = outcome.is_throttled().then(|| throttle.unwrap_or(Throttle::Unknown));
     if let Some(kind) = throttle {
@@ -262,7 +264,12 @@ pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<
         ticket.region_is_short(now);
     }
     let state = Arc::clone(ticket.state());
-    let transition = ticket.finish(outcome, advice, now, fastrand::u64(..));
+    let transition = if outdated {
+        drop(ticket);
+        None
+    } else {
+        ticket.finish(outcome, advice, now, fastrand::u64(..))
+    };
     let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool)) else { return };
     if let Some(bound) = pool.backends.get(backend) {
         bound.meters.attempted(outcome);
@@ -287,6 +294,20 @@ pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<
         tell(&state, &transition, now);
     }
     ctx.attempts.trail.push(Step { backend, outcome, status, throttle, spillover, took: now.since(started) });
+}
+
+/// A 401 for a token of ours asks for another one. Whether there is another already: the refusal says nothing of that.
+fn is_outdated(ctx: &RequestContext, current: &Current, outcome: Outcome, now: Moment) -> bool {
+    let Some(version) = current.token.filter(|_| outcome == Outcome::BackendDenied && current.status == 401) else {
+        return false;
+    };
+    let fleet = &ctx.arrival.live.fleet;
+    let pool = ctx.admission.as_ref().and_then(|admission| fleet.snapshot.pools.get(admission.pool));
+    let token = match pool.and_then(|pool| pool.backends.get(current.backend)).map(|backend| &backend.auth) {
+        Some(Auth::Token(index)) => fleet.own_tokens.get(*index),
+        _ => None,
+    };
+    token.is_some_and(|token| !token.refused(version, now))
 }
 
 /// One line per change of a backend's standing.

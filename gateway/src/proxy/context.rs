@@ -218,6 +218,8 @@ pub(super) struct Current {
     pub(super) unframed: bool,
     /// A stale keep-alive connection was already replaced once.
     pub(super) fresh: bool,
+    /// Version of the token of ours that it was sent with.
+    pub(super) token: Option<u64>,
 }
 
 /// One finished attempt.

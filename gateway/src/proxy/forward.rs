@@ -55,11 +55,20 @@ pub(super) fn forward(
     let body = (!envelope.upgrade).then(|| asking.unwrap_or_else(|| translation.body(incoming, model)));
     let length = body.as_ref().map(Segments::len);
     let stated = length.filter(|length| *length > 0 || incoming.headers.contains_key(header::CONTENT_LENGTH));
+    let token = match backend.auth {
+        Auth::Token(index) => ctx.arrival.live.fleet.own_tokens.get(index).and_then(|token| token.usable(now)),
+        Auth::None | Auth::ApiKey(_) | Auth::Bearer(_) => None,
+    };
+    let token = token.as_ref().and_then(|held| held.as_ref());
     fields::of_request(outgoing, |headers| {
         hops::sign(incoming, headers, envelope, via);
-        rewrite_headers(headers, envelope, backend, stated);
+        rewrite_headers(headers, envelope, (backend, token.map(|held| &held.header)), stated);
     });
+    let version = token.map(|held| held.version);
     outgoing.set_raw_path(translation.path(pin::asked(ctx, incoming)).as_bytes())?;
+    if let Some(current) = ctx.attempts.current.as_mut() {
+        current.token = version;
+    }
     let Some(body) = body else {
         admission.desk.place(tunnel_order(pool, admission, now));
         return Ok(());
@@ -117,7 +126,12 @@ fn watch(admission: &Admission, backend: &Backend, pool: &Pool) -> Watch {
 }
 
 /// `length` is the length of the body as it is sent, where it is stated.
-fn rewrite_headers(headers: &mut HeaderMap, envelope: &Envelope, backend: &Backend, length: Option<usize>) {
+fn rewrite_headers(
+    headers: &mut HeaderMap,
+    envelope: &Envelope,
+    (backend, own): (&Backend, Option<&HeaderValue>),
+    length: Option<usize>,
+) {
     for name in WITHHELD {
         headers.remove(name);
     }
@@ -127,6 +141,7 @@ fn rewrite_headers(headers: &mut HeaderMap, envelope: &Envelope, backend: &Backe
         Auth::None => {}
         Auth::ApiKey(key) => drop(headers.insert(API_KEY, key.clone())),
         Auth::Bearer(token) => drop(headers.insert(header::AUTHORIZATION, token.clone())),
+        Auth::Token(_) => drop(own.map(|token| headers.insert(header::AUTHORIZATION, token.clone()))),
     }
     for (name, value) in &backend.headers {
         headers.insert(name, value.clone());

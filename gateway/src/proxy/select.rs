@@ -102,6 +102,7 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
         advice: None,
         unframed: false,
         fresh: false,
+        token: None,
     });
     Ok(peer)
 }

@@ -10,7 +10,7 @@ use crate::domain::{Secret, make_key};
 use crate::policy::seal::Key;
 use crate::proxy::guard::{Door, Guard};
 use crate::proxy::{Closing, Doorman, Gateway, Live, Via};
-use crate::state::{BodyMemory, Challenges, Connections, Fleet, Gauges, Registry};
+use crate::state::{BodyMemory, Challenges, Connections, Fleet, Gauges, Registry, Secrets};
 use crate::telemetry::{AccessLog, Metrics};
 use arc_swap::ArcSwap;
 use pingora::apps::HttpServerOptions;
@@ -79,6 +79,8 @@ pub struct StartOptions {
     pub config: PathBuf,
     /// Take the listeners over from a running process (which then gets SIGQUIT).
     pub upgrade: bool,
+    /// What is known of secrets in vaults.
+    pub secrets: Arc<Secrets>,
 }
 
 /// Runs until a signal ends the process.
@@ -265,6 +267,7 @@ impl Parts {
             listening: Arc::default(),
             draining: Arc::clone(&self.draining),
             challenges: self.challenges.clone(),
+            secrets: Arc::clone(&options.secrets),
         };
         let hooks = vec![self.certificates_hook(), self.live_hook()];
         background::services(Reload::new(shared, options.config.clone(), Box::new(environment), hooks))

@@ -211,7 +211,7 @@ impl BackendState {
     }
 
     /// Our credential changed: the backend may have stopped refusing us.
-    pub(super) fn forgive_misconfiguration(&self) {
+    pub fn forgive_misconfiguration(&self) {
         let mut machines = self.machines.lock();
         machines.ejection.forgive_misconfiguration();
         self.publish(&machines.ejection);

@@ -4,6 +4,7 @@
 use super::backend::{BackendState, Rest};
 use super::cells::MomentCell;
 use super::headroom::HeadroomCell;
+use super::own_token::Bearer;
 use super::roster::{Budget, Member, PoolCore, PoolShared, Tried, Wanted, bit};
 use super::ticket::Ticket;
 use crate::config::snapshot;
@@ -40,7 +41,7 @@ pub struct PoolState {
 /// Who may take an attempt, as bit masks over the pool's backends.
 #[derive(Clone, Copy, Debug, Default)]
 struct Survey {
-    /// Enabled, with an address, probe-healthy, not resting, not silent, not tried.
+    /// Enabled, with an address and a credential, probe-healthy, not resting, not silent, not tried.
     eligible: u64,
     /// The same, but silent.
     silent: u64,
@@ -64,10 +65,10 @@ struct Survey {
 impl PoolState {
     pub(super) fn new(
         pool: &snapshot::Pool,
-        states: Vec<(Arc<BackendState>, Arc<HeadroomCell>)>,
+        states: Vec<(Arc<BackendState>, Arc<HeadroomCell>, Option<Arc<Bearer>>)>,
         shared: Arc<PoolShared>,
     ) -> Self {
-        let members = pool.backends.iter().zip(states).map(|(backend, (state, headroom))| Member {
+        let members = pool.backends.iter().zip(states).map(|(backend, (state, headroom, token))| Member {
             state,
             headroom,
             quota_group: backend.quota.group.clone(),
@@ -78,6 +79,8 @@ impl PoolState {
             distance_km: backend.distance_km,
             spot: backend.site.spot,
             short_until: MomentCell::default(),
+            token,
+            keyless: backend.keyless,
         });
         let core = PoolCore {
             name: pool.name.clone(),
@@ -238,6 +241,9 @@ impl Survey {
     fn count(&mut self, index: usize, member: &Member, tried: bool, now: Moment) {
         let state = &member.state;
         self.enabled += 1;
+        if member.is_keyless(now) {
+            return;
+        }
         let healthy = state.is_probe_healthy();
         self.probe_healthy += u32::from(healthy);
         let rest = state.rest(now);

@@ -6,13 +6,14 @@ use super::failures::Failures;
 use super::headroom::HeadroomCell;
 use super::keys::IssuerKeys;
 use super::limits::Limits;
+use super::own_token::Bearer;
 use super::pool::PoolState;
 use super::rates::Rates;
 use super::roster::PoolShared;
 use super::shared_name::SharedName;
 use super::shares::{Shares, Tally};
 use super::tokens::Tokens;
-use crate::config::snapshot::{Auth, Backend, BaseUrl, Issuer, KeySource, Snapshot};
+use crate::config::snapshot::{Auth, Backend, BaseUrl, Issuer, KeySource, OwnToken, Snapshot};
 use crate::domain::{BackendId, DeploymentName, IssuerName, Moment, PoolName, QuotaName};
 use crate::policy::eject::{Reason, Standing};
 use crate::policy::seal::Key;
@@ -38,6 +39,8 @@ struct Entries {
     pools: HashMap<PoolName, Arc<PoolShared>>,
     /// Quotas that several backends share.
     quotas: HashMap<QuotaName, Arc<HeadroomCell>>,
+    /// Tokens of our own, with what they are.
+    own_tokens: Vec<(OwnToken, Arc<Bearer>)>,
     /// With where they come from.
     issuers: HashMap<IssuerName, (KeySource, Arc<IssuerKeys>)>,
 }
@@ -64,6 +67,8 @@ pub struct Fleet {
     pub limits: Arc<Limits>,
     /// Keys of the issuers of tokens, index by index.
     pub issuers: Vec<Arc<IssuerKeys>>,
+    /// Tokens of our own, index by index.
+    pub own_tokens: Vec<Arc<Bearer>>,
     /// Tokens that were verified a moment ago.
     pub tokens: Arc<Tokens>,
     /// Failed attempts to authenticate, the same for every snapshot.
@@ -111,16 +116,21 @@ impl Registry {
     #[must_use]
     pub fn bind(&self, snapshot: Arc<Snapshot>) -> Arc<Fleet> {
         let mut entries = self.entries.lock();
+        let own_tokens: Vec<_> = snapshot.own_tokens.iter().map(|token| entries.bearer_of(token)).collect();
         let pools = snapshot.pools.iter().map(|pool| {
             let shared = Arc::clone(entries.pools.entry(pool.name.clone()).or_default());
-            let bound = |backend| {
+            let bound = |backend: &Backend| {
                 let state = entries.state_of(backend);
                 let headroom = entries.headroom_of(backend, &state);
-                (state, headroom)
+                let token = match backend.auth {
+                    Auth::Token(index) => own_tokens.get(index).map(Arc::clone),
+                    Auth::None | Auth::ApiKey(_) | Auth::Bearer(_) => None,
+                };
+                (state, headroom, token)
             };
             let states = pool.backends.iter().map(bound).collect::<Vec<_>>();
             if pool.probe.is_none() {
-                states.iter().for_each(|(state, _)| state.forget_probes());
+                states.iter().for_each(|(state, ..)| state.forget_probes());
             }
             PoolState::new(pool, states, shared)
         });
@@ -140,12 +150,14 @@ impl Registry {
             limits,
             failures,
             issuers,
+            own_tokens,
             tokens,
         });
         // What the new fleet holds has a second owner by now; so has what an old one still in use holds.
         entries.backends.retain(|_, entry| Arc::strong_count(&entry.state) > 1);
         entries.quotas.retain(|_, headroom| Arc::strong_count(headroom) > 1);
         entries.pools.retain(|_, shared| Arc::strong_count(shared) > 1);
+        entries.own_tokens.retain(|(_, bearer)| Arc::strong_count(bearer) > 1);
         entries.issuers.retain(|_, (_, keys)| Arc::strong_count(keys) > 1);
         fleet
     }
@@ -175,6 +187,17 @@ impl Entries {
             keys.publish(read, Moment::ZERO);
         }
         Arc::clone(keys)
+    }
+
+    /// A token of ours. It stays while it is the same bearer's, however that proves itself now.
+    fn bearer_of(&mut self, token: &OwnToken) -> Arc<Bearer> {
+        if let Some((known, bearer)) = self.own_tokens.iter_mut().find(|(known, _)| known.is_same_bearer(token)) {
+            *known = token.clone();
+            return Arc::clone(bearer);
+        }
+        let bearer = Arc::default();
+        self.own_tokens.push((token.clone(), Arc::clone(&bearer)));
+        bearer
     }
 
     /// What is left of the quota that a backend draws on: its own, or the one of its group.

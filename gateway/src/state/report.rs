@@ -1,6 +1,5 @@
 //! The fleet as the admin page shows it. Only reads.
 
-use super::backend::BackendState;
 use super::registry::Fleet;
 use super::roster::{Member, bit};
 use crate::domain::Moment;
@@ -25,7 +24,7 @@ pub struct BackendReport {
     pub enabled: bool,
     /// It may take a new request now; after a rest that is over, its trial.
     pub eligible: bool,
-    /// `in_service`, `resting`, `trial`, `silent`, `unhealthy`, `unresolved` or `disabled`.
+    /// `in_service`, `resting`, `trial`, `silent`, `unhealthy`, `unresolved`, `keyless` or `disabled`.
     pub state: &'static str,
     /// Why it rests.
     pub why: Option<&'static str>,
@@ -129,7 +128,7 @@ fn describe(member: &Member, eligible: bool, slow_start: Duration, now: Moment) 
         weight: member.weight,
         enabled: member.enabled,
         eligible,
-        state: label(member.enabled, state, standing, now),
+        state: label(member, standing, now),
         why,
         until_ms: until.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
         in_flight: state.in_flight(),
@@ -154,11 +153,14 @@ fn describe(member: &Member, eligible: bool, slow_start: Duration, now: Moment) 
     }
 }
 
-fn label(enabled: bool, state: &BackendState, standing: Standing, now: Moment) -> &'static str {
-    if !enabled {
+fn label(member: &Member, standing: Standing, now: Moment) -> &'static str {
+    let state = &member.state;
+    if !member.enabled {
         "disabled"
     } else if state.addresses().count() == 0 {
         "unresolved"
+    } else if member.is_keyless(now) {
+        "keyless"
     } else if standing != Standing::Open {
         standing.label()
     } else if !state.is_probe_healthy() {

@@ -3,6 +3,7 @@
 use super::backend::BackendState;
 use super::cells::MomentCell;
 use super::headroom::HeadroomCell;
+use super::own_token::Bearer;
 use crate::domain::{Cost, Moment, PoolName, QuotaName, Region};
 use crate::policy::budget::{RetryBudget, Spending};
 use crate::policy::distance::Spot;
@@ -107,6 +108,17 @@ pub(super) struct Member {
     pub(super) spot: Option<Spot>,
     /// Until when its region is short of the model.
     pub(super) short_until: MomentCell,
+    /// The token that it is shown.
+    pub(super) token: Option<Arc<Bearer>>,
+    /// One of its secrets is not known yet.
+    pub(super) keyless: bool,
+}
+
+impl Member {
+    /// Whether we have nothing to show it: it would only refuse us.
+    pub(super) fn is_keyless(&self, now: Moment) -> bool {
+        self.keyless || self.token.as_ref().is_some_and(|token| token.usable(now).is_none())
+    }
 }
 
 /// What a pool keeps over reloads besides its backends.

@@ -5,6 +5,7 @@ mod certificates;
 mod consumers;
 mod cost;
 mod findings;
+mod identities;
 mod ids;
 mod issuers;
 
@@ -44,6 +45,10 @@ pub struct Metrics {
     certificates: Mutex<HashSet<(String, String)>>,
     /// Issuers of tokens that have series.
     issuers: Mutex<HashSet<IssuerName>>,
+    /// Identity and scope of the tokens of our own that have series.
+    own_tokens: Mutex<HashSet<(String, String)>>,
+    /// Secrets in vaults that have series.
+    vault_secrets: Mutex<HashSet<String>>,
     cutoffs: [IntCounter; Cutoff::ALL.len()],
     /// Attempts that would have left the zones of their request.
     pub residency_violations: IntCounter,
@@ -100,6 +105,8 @@ impl Metrics {
             consumers: RwLock::default(),
             certificates: Mutex::default(),
             issuers: Mutex::default(),
+            own_tokens: Mutex::default(),
+            vault_secrets: Mutex::default(),
             cutoffs: Cutoff::ALL.map(|cutoff| families.cutoffs.with_label_values(&[cutoff.label()])),
             residency_violations: families.residency_violations.with_label_values(BARE),
             connections: families.connections.with_label_values(BARE),

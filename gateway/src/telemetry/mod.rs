@@ -28,6 +28,9 @@ pub(crate) mod tests {
     pub(crate) fn snapshot() -> Snapshot {
         let second = Duration::from_secs(1);
         Snapshot {
+            own_tokens: Vec::new(),
+            key_vault: None,
+            text: crate::config::snapshot::Text::default(),
             generation: 1,
             digest: "0123456789abcdef".into(),
             home_region: None,

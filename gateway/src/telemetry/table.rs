@@ -263,6 +263,14 @@ table! {
         "Unix time at which the issuer's keys were last fetched or read; 0 when they never were.";
     jwks_keys: gauge "tidegate_jwks_keys" ["issuer"]
         "Keys of the issuer that can verify tokens.";
+    identity_tries: counter "tidegate_identity_tokens_total" ["identity", "scope", "result"]
+        "Tries to get a token of our own, by result (ok, failed).";
+    identity_expiry: float_gauge "tidegate_identity_token_expiry_timestamp_seconds" ["identity", "scope"]
+        "Unix time at which the token that is in use ends; 0 when there never was one.";
+    vault_looks: counter "tidegate_vault_looks_total" ["secret", "result"]
+        "Looks at a secret in its Key Vault, by result (ok, failed).";
+    vault_last_success: float_gauge "tidegate_vault_last_success_timestamp_seconds" ["secret"]
+        "Unix time at which the secret's value was last read from its vault; 0 when it never was.";
     dns_lookups: counter "tidegate_dns_lookups_total" ["result"]
         "Background look-ups of backend names, by result.";
     build_info: gauge "tidegate_build_info" ["version"]

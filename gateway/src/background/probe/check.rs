@@ -30,11 +30,25 @@ const CAUSE_LENGTH_MAX: usize = 200;
 const NOWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 1);
 
 /// A check, ready to be sent again and again.
-pub(super) struct Check(Box<dyn HealthCheck + Send + Sync>);
+pub(super) struct Check {
+    inner: Box<dyn HealthCheck + Send + Sync>,
+    /// Version of the token of ours that it shows.
+    token: Option<u64>,
+}
 
 impl Check {
     /// Builds the check of a backend.
     pub(super) fn new(post: &Post) -> Result<Self, String> {
+        let token = version(post);
+        Self::of(post).map(|inner| Self { inner, token })
+    }
+
+    /// Whether it shows what it would show if it were built now.
+    pub(super) fn is_current(&self, post: &Post) -> bool {
+        self.token == version(post)
+    }
+
+    fn of(post: &Post) -> Result<Box<dyn HealthCheck + Send + Sync>, String> {
         let trust = post.url.trust.ca_file.as_deref().map(trust).transpose()?;
         let identity = post.url.trust.client_certificate.as_ref().map(identity).transpose()?;
         let server_name = post.url.trust.server_name.clone();
@@ -54,12 +68,12 @@ impl Check {
                 let mut peer = HttpPeer::new(NOWHERE, true, server_name);
                 peer.client_cert_key = identity;
                 limit(&mut peer.options);
-                return Ok(Self(Box::new(Introduced { peer, connector: TransportConnector::new(None) })));
+                return Ok(Box::new(Introduced { peer, connector: TransportConnector::new(None) }));
             }
             let mut check = TcpHealthCheck::new();
             check.peer_template.sni = server_name;
             limit(&mut check.peer_template.options);
-            return Ok(Self(check));
+            return Ok(check);
         };
         let mut check = HttpHealthCheck::new(&server_name, post.url.tls);
         check.peer_template.client_cert_key = identity;
@@ -70,14 +84,18 @@ impl Check {
             let status = header.status.as_u16();
             if statuses.contains(&status) { Ok(()) } else { Error::e_explain(ErrorType::HTTPStatus(status), "probe") }
         }));
-        Ok(Self(Box::new(check)))
+        Ok(Box::new(check))
     }
 
     /// Sends it to `address`. Has no end of its own in every case: the caller sets a limit.
     pub(super) async fn send(&self, address: SocketAddr) -> Result<(), String> {
         let target = Backend::new(&address.to_string()).map_err(|error| describe(&error))?;
-        self.0.check(&target).await.map_err(|error| describe(&error))
+        self.inner.check(&target).await.map_err(|error| describe(&error))
     }
+}
+
+fn version(post: &Post) -> Option<u64> {
+    post.token.as_ref().and_then(|token| token.held()).map(|held| held.version)
 }
 
 /// Connects and shows our certificate, which the check of `pingora-load-balancing` cannot.
@@ -117,6 +135,11 @@ fn request(
             Auth::None => {}
             Auth::ApiKey(key) => request.insert_header("api-key", key.clone())?,
             Auth::Bearer(token) => request.insert_header(AUTHORIZATION, token.clone())?,
+            Auth::Token(_) => {
+                if let Some(held) = post.token.as_ref().and_then(|token| token.held()) {
+                    request.insert_header(AUTHORIZATION, held.header.clone())?;
+                }
+            }
         }
     }
     for (name, value) in headers {

@@ -35,7 +35,7 @@ pub(super) fn explain(backend: &Backend, target: &Target<'_>, (ask, resolved): (
     match &backend.auth {
         Auth::None => {}
         Auth::ApiKey(_) => headers.push("api-key: ***".to_owned()),
-        Auth::Bearer(_) => headers.push("authorization: Bearer ***".to_owned()),
+        Auth::Bearer(_) | Auth::Token(_) => headers.push("authorization: Bearer ***".to_owned()),
     }
     for (name, value) in &backend.headers {
         let value = value.to_str().ok().filter(|_| !value.is_sensitive()).unwrap_or("***");

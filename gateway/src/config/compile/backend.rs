@@ -46,6 +46,7 @@ pub(super) fn compile(
             report.problem(&format!("{path}.{key}"), "needs an https `url`", None);
         }
     }
+    let unknown = report.unknown();
     let auth = auth(typed, plain, path, report);
     let headers = header::compile(&typed.headers, &format!("{path}.headers"), report);
     let here = typed.coordinates.map(point).or_else(|| regions::find(&typed.region)).map(Point::spot);
@@ -74,6 +75,7 @@ pub(super) fn compile(
         },
         quota: quota?,
         auth: auth?,
+        keyless: report.unknown() > unknown,
         headers,
         distance_km: home.zip(here).map(|(home, here)| home.distance_km(here)),
         http2: typed.http2,
@@ -111,10 +113,14 @@ fn auth(typed: &file::Backend, plain: bool, path: &str, report: &mut Report<'_>)
         }
         Some(TypedAuth::None) => Some(Auth::None),
         Some(TypedAuth::ApiKey(reference)) => {
-            secret::header(reference, "", &format!("{path}.auth.api_key"), report).map(Auth::ApiKey)
+            let key = secret::header(reference, "", &format!("{path}.auth.api_key"), report)?;
+            Some(key.known().map_or(Auth::None, Auth::ApiKey))
         }
         Some(TypedAuth::Bearer(reference)) => {
-            secret::header(reference, "Bearer ", &format!("{path}.auth.bearer"), report).map(Auth::Bearer)
+            let token = secret::header(reference, "Bearer ", &format!("{path}.auth.bearer"), report)?;
+            Some(token.known().map_or(Auth::None, Auth::Bearer))
         }
+        // Given its index once every pool is compiled.
+        Some(TypedAuth::Token(_)) => Some(Auth::None),
     }
 }

@@ -77,10 +77,10 @@ fn header_value(
 ) -> Option<HeaderValue> {
     let text = match typed {
         HeaderText::Literal(text) => text,
-        HeaderText::Secret(reference) => return secret::header(reference, "", path, report),
+        HeaderText::Secret(reference) => return secret::header(reference, "", path, report)?.known(),
     };
     if name.is_some_and(|name| SECRET_NAMES.iter().any(|part| name.as_str().contains(part))) {
-        let help = "if it is one, write `{ env: NAME }` or `{ file: PATH }`";
+        let help = "if it is one, write `{ env: NAME }`, `{ file: PATH }` or `{ key_vault: … }`";
         report.warn(path, "its name says that its value is a secret", help.to_owned());
     }
     match HeaderValue::from_str(text) {

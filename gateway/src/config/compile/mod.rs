@@ -12,8 +12,10 @@ mod cors;
 mod framing;
 mod header;
 mod hops;
+mod identities;
 mod issuers;
 mod models;
+mod key_vault;
 mod network;
 mod pool;
 mod probe;
@@ -32,12 +34,15 @@ mod tls;
 mod tokens;
 mod url;
 mod usage_limits;
+mod vault_secret;
 mod waf;
+
+pub use secret::check as usable_secret;
 
 use super::file::{self, Period, Size};
 use super::regions;
 use super::report::{Report, suggestion};
-use super::snapshot::Snapshot;
+use super::snapshot::{Snapshot, Text};
 use crate::domain::{NameError, Region};
 use crate::policy::distance::{Point, Spot};
 use crate::policy::limit::Limit;
@@ -49,6 +54,7 @@ const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// Compiles `file`; `None` only after a problem.
 pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>) -> Option<Snapshot> {
+    let mut tokens = identities::Wanted::start(file, report);
     let home_region = file.home_region.as_deref().map(|region| home_region(region, file, report));
     let home = home_spot(file);
     let (listeners, admin) = process::listeners(file, report);
@@ -80,6 +86,8 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         pools: pools.as_deref().unwrap_or_default(),
     };
     let residency = residency::finish(residency, ways, report);
+    tokens.assign(pools.as_deref_mut().unwrap_or_default(), report);
+    let key_vault = key_vault::compile(file, &mut tokens, report);
     let limited = usage_limits.iter().flat_map(|limits| &limits.list).any(Limit::counts_tokens);
     models::versions(&file.pools, report);
     let models = models::compile(file, routes.as_deref().unwrap_or_default(), report);
@@ -110,6 +118,9 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         usage_limits: usage_limits?,
         usage,
         models,
+        own_tokens: tokens.finish(report),
+        key_vault,
+        text: Text::default(),
         pools: pools?,
         shared_limits,
         routes: routes?,

@@ -4,7 +4,6 @@ use super::{secret, tls};
 use crate::config::file;
 use crate::config::report::Report;
 use crate::config::snapshot::{RedisMode, SharedLimits};
-use crate::domain::Secret;
 use url::Url;
 
 /// Compiles `shared_limits`.
@@ -47,8 +46,8 @@ pub(super) fn compile(typed: Option<&file::SharedLimits>, report: &mut Report<'_
     });
     let password = match &redis.password {
         Some(typed) => {
-            let value = secret::header(typed, "", "shared_limits.redis.password", report)?;
-            Some(Secret::new(value.to_str().unwrap_or_default()))
+            // Until it is known the server refuses us, as if it were away.
+            secret::text(typed, "shared_limits.redis.password", report)?.known()
         }
         None => None,
     };

@@ -4,7 +4,7 @@ use super::secret;
 use crate::config::file::{self, Ids, Lists, UnknownOperations};
 use crate::config::report::Report;
 use crate::config::snapshot::{Backend, Pool, Stateful};
-use crate::domain::{KeyName, Secret};
+use crate::domain::KeyName;
 use crate::policy::seal::Key;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,8 +42,13 @@ fn keys(typed: &[file::IdKey], report: &mut Report<'_>) -> Vec<Key> {
     for (index, one) in typed.iter().enumerate() {
         let path = format!("stateful.keys[{index}]");
         let name = super::name(KeyName::new(&one.id), &format!("{path}.id"), report);
-        let Some(value) = secret::header(&one.secret, "", &format!("{path}.secret"), report) else { continue };
-        let text = value.to_str().unwrap_or_default();
+        let Some(found) = secret::text(&one.secret, &format!("{path}.secret"), report) else { continue };
+        let Some(value) = found.known() else {
+            // Without it ids would be sealed in a way that no other gateway opens.
+            report.problem(&format!("{path}.secret"), "no vault has told it yet", None);
+            continue;
+        };
+        let text = value.expose();
         if text.len() < SECRET_LENGTH_MIN {
             let help = "such as that of `openssl rand -hex 32`".to_owned();
             report.problem(
@@ -52,7 +57,7 @@ fn keys(typed: &[file::IdKey], report: &mut Report<'_>) -> Vec<Key> {
                 help,
             );
         }
-        let Some(key) = name.and_then(|name| Key::new(name.as_str(), &Secret::new(text))) else { continue };
+        let Some(key) = name.and_then(|name| Key::new(name.as_str(), &value)) else { continue };
         if let Some(first) = seen.insert(key.id(), index) {
             let help = format!("the other is stateful.keys[{first}]");
             report.problem(&format!("{path}.id"), "ids cannot tell this key from another", help);

@@ -1,6 +1,7 @@
 //! The parts of the file about backends.
 
 use super::capabilities::{Capabilities, Style};
+use super::identities::TokenAuth;
 use super::quota::Quota;
 use super::residency::Kind;
 use super::tls::Pair;
@@ -115,6 +116,8 @@ pub(in crate::config) enum Auth {
     ApiKey(Secret),
     /// Sent as `Authorization: Bearer …`.
     Bearer(Secret),
+    /// A token of one of our identities, sent as `Authorization: Bearer …` and renewed ahead of its end.
+    Token(TokenAuth),
 }
 
 /// A point on the globe, in degrees.

@@ -12,6 +12,7 @@ mod cors;
 mod framing;
 mod hops;
 mod http2;
+mod identities;
 mod issuers;
 mod models;
 mod overload;
@@ -29,6 +30,7 @@ mod tls;
 mod tokens;
 mod usage_limits;
 mod values;
+mod vault_secret;
 mod waf;
 
 pub(super) use acme::Acme;
@@ -40,6 +42,9 @@ pub(super) use cors::Cors;
 pub(super) use framing::{Framing, Strictness};
 pub(super) use hops::TrustedHops;
 pub(super) use http2::Http2;
+pub(super) use identities::{
+    ClientCertificate, ClientSecret, Identity, Keepsake, KeyVault, ManagedIdentity, WorkloadIdentity,
+};
 pub(super) use issuers::{Issuer, Jwks, Requirement, TokenConsumer};
 pub(super) use models::{List, Models};
 pub(super) use overload::{BatchHeader, Memory, Overload};
@@ -64,6 +69,7 @@ pub(super) use values::{
     HeaderText, PERIOD_ERROR, Period, SHARE_ERROR, SIZE_ERROR, ScalarError, Secret, Share, Size, Switch,
 };
 
+pub(super) use vault_secret::VaultSecret;
 pub(super) use waf::{
     Databases, IpSet, MatchOperator, MatchTransform, Waf, WafAction, WafCondition, WafGroup, WafMode, WafPolicy,
     WafRule, WafSeverity, WafVariable,
@@ -174,6 +180,14 @@ pub(super) struct File {
     /// Names of models: what clients may call a deployment, and who lists them.
     #[serde(default)]
     pub(super) models: Models,
+    /// Who we are for Microsoft Entra ID, at most 32; default: nobody.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub(super) identities: Vec<Identity>,
+    /// How secrets are read from Azure Key Vault; default: none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "KeyVault")]
+    pub(super) key_vault: Option<KeyVault>,
     /// Pools of interchangeable backends, 1 to 256.
     #[schemars(length(min = 1, max = 256))]
     pub(super) pools: Vec<Pool>,

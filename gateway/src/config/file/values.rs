@@ -1,5 +1,6 @@
 //! The scalar shapes people type: durations, sizes, shares, secrets by reference, switches. Nothing here resolves a secret.
 
+use super::vault_secret::VaultSecret;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
@@ -167,6 +168,8 @@ pub(in crate::config) enum Secret {
     Env(#[schemars(length(min = 1))] String),
     /// Path of a file that holds the secret, relative to the configuration's directory; one newline at its end is dropped. Read again on reload.
     File(PathBuf),
+    /// A secret in Azure Key Vault, read as `key_vault` says; a new value is used without a reload.
+    KeyVault(VaultSecret),
 }
 
 /// The value of a header: text, or a secret by reference.
@@ -258,7 +261,7 @@ impl<'de> Visitor<'de> for HeaderTextVisitor {
     type Value = HeaderText;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("text, `{ env: NAME }` or `{ file: PATH }`")
+        f.write_str("text, `{ env: NAME }`, `{ file: PATH }` or `{ key_vault: … }`")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<HeaderText, E> {

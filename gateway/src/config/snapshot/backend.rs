@@ -41,6 +41,8 @@ pub struct Backend {
     pub quota: BackendQuota,
     /// Our credential there.
     pub auth: Auth,
+    /// One of its secrets is not known yet: it gets no requests.
+    pub keyless: bool,
     /// Headers set on every attempt, over the client's.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// Great-circle distance from the home region in km, where both are known.
@@ -85,4 +87,6 @@ pub enum Auth {
     ApiKey(HeaderValue),
     /// `Authorization: Bearer …`; the value includes the scheme.
     Bearer(HeaderValue),
+    /// The same with a token of our own, by its index in [`Snapshot::own_tokens`](super::Snapshot::own_tokens).
+    Token(usize),
 }

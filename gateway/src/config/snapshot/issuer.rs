@@ -3,6 +3,7 @@
 use crate::domain::IssuerName;
 use crate::policy::token::{self, KeySet};
 use http::HeaderValue;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,25 +82,40 @@ impl KeySource {
 }
 
 impl Endpoint {
-    /// Takes a URL apart. Plain `http` is for this host only: keys that somebody on the way can exchange prove nothing.
+    /// Takes a URL apart. Plain `http` is for this host only: what somebody on the way can exchange proves nothing.
     ///
     /// # Errors
     /// What is wrong with it.
     pub fn parse(text: &str, ca_file: Option<PathBuf>) -> Result<Self, String> {
+        Self::parse_where(text, ca_file, |address| address.is_loopback())
+    }
+
+    /// The same of a machine's own service, which may have a link-local address: nobody routes to it.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn local(text: &str) -> Result<Self, String> {
+        let link_local = |address: IpAddr| matches!(address, IpAddr::V4(address) if address.is_link_local());
+        Self::parse_where(text, None, |address| address.is_loopback() || link_local(address))
+    }
+
+    fn parse_where(text: &str, ca_file: Option<PathBuf>, plain: impl Fn(IpAddr) -> bool) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
         let tls = match url.scheme() {
             "https" => true,
             "http" => false,
             _ => return Err("must begin with https://".to_owned()),
         };
-        let (host, loopback) = match url.host() {
+        let (host, near) = match url.host() {
             Some(Host::Domain(name)) => (name.to_owned(), name == "localhost"),
-            Some(Host::Ipv4(address)) => (address.to_string(), address.is_loopback()),
-            Some(Host::Ipv6(address)) => (address.to_string(), address.is_loopback()),
+            Some(Host::Ipv4(address)) => (address.to_string(), plain(address.into())),
+            Some(Host::Ipv6(address)) => (address.to_string(), plain(address.into())),
             None => return Err("has no host".to_owned()),
         };
-        if !tls && !loopback {
-            return Err("must begin with https://: over plain http anybody on the way can exchange the keys".to_owned());
+        if !tls && !near {
+            return Err(
+                "must begin with https://: over plain http anybody on the way can exchange what it says".to_owned()
+            );
         }
         if !url.username().is_empty() || url.password().is_some() {
             return Err("must not hold a user name or password".to_owned());

@@ -28,6 +28,7 @@ fn at(millis: u64) -> Moment {
 
 fn backend(name: &str, priority: u32) -> Backend {
     Backend {
+        keyless: false,
         id: BackendId { pool: PoolName::new("chat").unwrap(), backend: BackendName::new(name).unwrap() },
         region: Region::new("swedencentral").unwrap(),
         enabled: true,

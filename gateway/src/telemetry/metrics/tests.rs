@@ -44,6 +44,7 @@ fn touched() -> (Metrics, String) {
     metrics.looked_up(true);
     metrics.certificates(&[("edge".into(), "edge.pem".into(), 1_800_000_000)]);
     metrics.issuer_seen();
+    metrics.identity_seen();
     metrics.in_force(3);
     metrics.reloaded(false);
     let text = String::from_utf8(metrics.render()).unwrap();
