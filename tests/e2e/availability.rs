@@ -102,8 +102,7 @@ async fn start(sims: &[Sim]) -> Gateway {
         for deployment in DEPLOYMENTS {
             let name = format!("{}-{deployment}", sim.name());
             let kind = if name == OUTSIDE { "global" } else { "regional" };
-            let keys =
-                format!("deployment: {deployment}, kind: {kind}, headers: {{ x-backend: {deployment} }}");
+            let keys = format!("deployment: {deployment}, kind: {kind}, headers: {{ x-backend: {deployment} }}");
             setup = setup.backend(&name, sim, &keys);
         }
     }

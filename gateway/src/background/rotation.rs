@@ -19,8 +19,8 @@ const JITTER: f64 = 0.2;
 pub(super) async fn keep(reload: &Arc<Reload>) {
     let shared = reload.shared();
     let mut generations = reload.generations();
-    let mut watch = Watch::default();
-    watch.failures = u32::from(is_lacking(&shared.fleets.load_full(), &shared.secrets));
+    let lacking = is_lacking(&shared.fleets.load_full(), &shared.secrets);
+    let mut watch = Watch { failures: u32::from(lacking), ..Watch::default() };
     let mut next = clock::now();
     let mut waited = false;
     loop {

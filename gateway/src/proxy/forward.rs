@@ -42,12 +42,12 @@ pub(super) fn forward(
     let lost = || Error::explain(ErrorType::InternalError, "forward before select");
     let admission = ctx.admission.as_ref().ok_or_else(lost)?;
     let envelope = ctx.envelope.as_ref().ok_or_else(lost)?;
-    let current = ctx.attempts.current.as_ref().ok_or_else(lost)?;
+    let index = ctx.attempts.current.as_ref().ok_or_else(lost)?.backend;
     let pool = ctx.arrival.live.fleet.snapshot.pools.get(admission.pool).ok_or_else(lost)?;
-    let backend = pool.backends.get(current.backend).ok_or_else(lost)?;
+    let backend = pool.backends.get(index).ok_or_else(lost)?;
 
     rules::dress(ctx, outgoing)?;
-    let bound = ctx.arrival.live.pools.get(admission.pool).and_then(|p| p.backends.get(current.backend));
+    let bound = ctx.arrival.live.pools.get(admission.pool).and_then(|p| p.backends.get(index));
     let model = bound.and_then(|b| b.model.as_ref());
     let translation = Translation::new(admission, backend, incoming.uri.path());
     let asking = tokens::asking(ctx, incoming, (admission, backend), (&translation, model));
@@ -56,7 +56,7 @@ pub(super) fn forward(
     let length = body.as_ref().map(Segments::len);
     let stated = length.filter(|length| *length > 0 || incoming.headers.contains_key(header::CONTENT_LENGTH));
     let token = match backend.auth {
-        Auth::Token(index) => ctx.arrival.live.fleet.own_tokens.get(index).and_then(|token| token.usable(now)),
+        Auth::Token(token) => ctx.arrival.live.fleet.own_tokens.get(token).and_then(|token| token.usable(now)),
         Auth::None | Auth::ApiKey(_) | Auth::Bearer(_) => None,
     };
     let token = token.as_ref().and_then(|held| held.as_ref());
@@ -76,8 +76,7 @@ pub(super) fn forward(
     let total = pool.timeouts.total.saturating_sub(now.since(ctx.arrival.at));
     let state = ctx.arrival.live.fleet.pools.get(admission.pool);
     let too_long = state.is_some_and(|state| {
-        capable::roomier(pool, current.backend, &ctx.attempts.wanted)
-            .is_some_and(|wanted| state.has_eligible(&wanted, now))
+        capable::roomier(pool, index, &ctx.attempts.wanted).is_some_and(|wanted| state.has_eligible(&wanted, now))
     });
     let watch = Watch { too_long, ..watch(admission, backend, pool) };
     let pace = pace(pool, admission, ctx.attempts.prompt, now);

@@ -15,6 +15,9 @@ use std::sync::Arc;
 /// Pools up to this size are gathered into a smaller array.
 const SMALL_POOL: usize = 8;
 
+/// What is one backend's own: its state, its quota's headroom, and the token that it is shown.
+pub(super) type Own = (Arc<BackendState>, Arc<HeadroomCell>, Option<Arc<Bearer>>);
+
 /// What a pick came to.
 #[derive(Debug)]
 pub enum Pick {
@@ -63,11 +66,7 @@ struct Survey {
 }
 
 impl PoolState {
-    pub(super) fn new(
-        pool: &snapshot::Pool,
-        states: Vec<(Arc<BackendState>, Arc<HeadroomCell>, Option<Arc<Bearer>>)>,
-        shared: Arc<PoolShared>,
-    ) -> Self {
+    pub(super) fn new(pool: &snapshot::Pool, states: Vec<Own>, shared: Arc<PoolShared>) -> Self {
         let members = pool.backends.iter().zip(states).map(|(backend, (state, headroom, token))| Member {
             state,
             headroom,

@@ -14,8 +14,8 @@ mod header;
 mod hops;
 mod identities;
 mod issuers;
-mod models;
 mod key_vault;
+mod models;
 mod network;
 mod pool;
 mod probe;
@@ -58,9 +58,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     let home_region = file.home_region.as_deref().map(|region| home_region(region, file, report));
     let home = home_spot(file);
     let (listeners, admin) = process::listeners(file, report);
-    let process = process::process(&file.process, report);
     let limits = process::limits(&file.limits, report);
-    let dns = process::dns(&file.dns, report);
     unique(file.pools.iter().map(|pool| pool.name.as_str()), "pools", "pools", report);
     let residency = residency::compile(file, report);
     let pools: Vec<_> =
@@ -76,7 +74,6 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     let access = consumers::compile(file, routes.as_deref().unwrap_or_default(), report);
     let mut pools: Option<Vec<_>> = pools.into_iter().collect();
     quota::share(&file.pools, pools.as_deref_mut().unwrap_or_default(), report);
-    residency::nearest(file, report);
     residency::mark(residency.as_ref(), pools.as_deref_mut().unwrap_or_default());
     let ways = residency::Ways {
         file,
@@ -89,7 +86,6 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     tokens.assign(pools.as_deref_mut().unwrap_or_default(), report);
     let key_vault = key_vault::compile(file, &mut tokens, report);
     let limited = usage_limits.iter().flat_map(|limits| &limits.list).any(Limit::counts_tokens);
-    models::versions(&file.pools, report);
     let models = models::compile(file, routes.as_deref().unwrap_or_default(), report);
     let usage = tokens::compile(file, limited, pools.as_deref().unwrap_or_default(), report);
     let stateful = stateful::compile(file, access.is_some(), pools.as_deref().unwrap_or_default(), report);
@@ -100,7 +96,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         home_region: home_region.flatten(),
         listeners: listeners?,
         admin,
-        process,
+        process: process::process(&file.process, report),
         limits,
         http2,
         overload,
@@ -108,7 +104,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         headers: process::headers(&file.headers),
         hops: hops::compile(file, report),
         access_log: process::access_log(&file.access_log, report),
-        dns,
+        dns: process::dns(&file.dns, report),
         cors,
         rules,
         waf,

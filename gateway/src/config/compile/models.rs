@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 /// Compiles `models`.
 pub(super) fn compile(file: &file::File, routes: &[Route], report: &mut Report<'_>) -> Models {
+    versions(&file.pools, report);
     let mut aliases = Vec::new();
     for (name, deployment) in &file.models.aliases {
         let path = format!("models.aliases.{name}");
@@ -77,7 +78,7 @@ fn scopes(file: &file::File, aliases: &Aliases, report: &mut Report<'_>) {
 }
 
 /// One deployment has one version, and one name should mean one model whatever its route.
-pub(super) fn versions(typed: &[file::Pool], report: &mut Report<'_>) {
+fn versions(typed: &[file::Pool], report: &mut Report<'_>) {
     let mut by_place: BTreeMap<(&str, &str), (&str, &file::Backend)> = BTreeMap::new();
     let mut by_name: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     for (at, pool) in typed.iter().enumerate() {

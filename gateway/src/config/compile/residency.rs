@@ -99,9 +99,10 @@ pub(super) fn site(region: &Region, typed: Option<file::Kind>, spot: Option<Spot
     Site { kind, spot, place: kind.and_then(|kind| HeaderValue::from_str(kind.place(region)).ok()) }
 }
 
-/// The database that residency has for itself.
+/// The database that residency has for itself; a pool that needs one where there is none is a problem.
 pub(super) fn database(file: &file::File, report: &mut Report<'_>) -> Option<Arc<Databases>> {
     const PATH: &str = "residency.database";
+    nearest(file, report);
     let typed = file.residency.as_ref()?.database.as_ref()?;
     let path = report.resolve(typed);
     let bytes = read_limited(&path, DATABASE_SIZE_MAX);
@@ -113,7 +114,7 @@ pub(super) fn database(file: &file::File, report: &mut Report<'_>) -> Option<Arc
 }
 
 /// A problem for every pool that asks where clients are, where no database tells it.
-pub(super) fn nearest(file: &file::File, report: &mut Report<'_>) {
+fn nearest(file: &file::File, report: &mut Report<'_>) {
     for (index, pool) in file.pools.iter().enumerate() {
         if pool.selection.nearest == file::Nearest::Client && !locates(file) {
             let help =
