@@ -105,7 +105,7 @@ provide_venv() {
     cp tests/requirements.txt "$venv/requirements.txt"
 }
 
-# The pinned SDK of tests/sdk/package.json; it depends on nothing.
+# The pinned SDK of tests/sdk/package.json, and the sockets that its realtime part uses.
 provide_node() {
     if [ -d "$node/node_modules/openai" ] && cmp -s tests/sdk/package.json "$node/package.json"; then return; fi
     say "making $node with $(cat tests/sdk/package.json)"

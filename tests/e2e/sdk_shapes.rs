@@ -1,14 +1,16 @@
 //! The unmodified official SDKs for Python and Node, each class against a backend of the other style: every call that has two
 //! shapes.
 
-use harness::{Gateway, Setup, Sim, node_modules, venv_python, within, workspace_file};
+use harness::{Authority, Gateway, Setup, Sim, node_modules, venv_python, within, workspace_file};
 use serde_json::Value;
+use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use tidegate::simulator::{DeploymentOptions, Quota, RegionOptions, Style};
 use tokio::process::Command;
 
 /// Each call and what its answer holds; `{}` is the place and deployment that served.
-const CALLS: [(&str, &str); 12] = [
+const CALLS: [(&str, &str); 13] = [
     ("chat", "{}"),
     ("stream", "{}"),
     ("completion", "{}"),
@@ -21,10 +23,15 @@ const CALLS: [(&str, &str); 12] = [
     ("translation", "{}"),
     ("models", "gpt"),
     ("retrieved", "gpt"),
+    ("realtime", "swedencentral/there"),
 ];
 
-async fn run(language: &str, class: &str, gateway: &Gateway) -> Value {
-    let base = format!("http://{}", gateway.address());
+/// The class for Node opens its sockets over TLS only.
+async fn run(language: &str, class: &str, (gateway, authority): (&Gateway, &Path)) -> Value {
+    let base = match language {
+        "python" => format!("http://{}", gateway.address()),
+        _ => format!("https://localhost:{}", gateway.secure().port()),
+    };
     let mut command = match language {
         "python" => Command::new(venv_python()),
         _ => Command::new("node"),
@@ -33,7 +40,12 @@ async fn run(language: &str, class: &str, gateway: &Gateway) -> Value {
         "python" => command.arg(workspace_file("tests/sdk/shapes.py")).args([class, &base, "gpt"]),
         _ => command.arg(workspace_file("tests/sdk/shapes.mjs")).args([class, &base, "gpt"]).arg(node_modules()),
     };
-    command.env("NO_PROXY", "*").env_remove("OPENAI_LOG").stderr(Stdio::inherit()).kill_on_drop(true);
+    command
+        .env("NODE_EXTRA_CA_CERTS", authority)
+        .env("NO_PROXY", "*")
+        .env_remove("OPENAI_LOG")
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true);
     let output = within(format!("{language}'s calls"), std::time::Duration::from_secs(90), command.output()).await;
     let output = output.expect("the SDK starts");
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{language} {class}: {error}"))
@@ -42,11 +54,14 @@ async fn run(language: &str, class: &str, gateway: &Gateway) -> Value {
 async fn all_are_served(class: &str, style: Style, keys: &str) {
     let deployments = vec![DeploymentOptions::new("there", Quota::Unlimited)];
     let sim = Sim::with(RegionOptions { style, deployments, ..RegionOptions::new("swedencentral") }).await;
-    let gateway = Setup::new().backend("a", &sim, &format!("deployment: there, model: gpt, {keys}")).start().await;
+    let authority = Arc::new(Authority::new());
+    let trusted = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(trusted.path(), authority.pem()).expect("a file can be written");
+    let keys = format!("deployment: there, model: gpt, {keys}");
+    let gateway = Setup::new().tls(&authority).backend("a", &sim, &keys).start().await;
     for language in ["python", "node"] {
-        let results = run(language, class, &gateway).await;
-        let more: &[(&str, &str)] =
-            if language == "python" { &[("async", "{}"), ("realtime", "swedencentral/there")] } else { &[] };
+        let results = run(language, class, (&gateway, trusted.path())).await;
+        let more: &[(&str, &str)] = if language == "python" { &[("async", "{}")] } else { &[] };
         for (call, want) in CALLS.iter().chain(more) {
             let text = results[*call].as_str().unwrap_or_default();
             let want = want.replace("{}", "[swedencentral/there]");

@@ -238,7 +238,7 @@ async fn an_answer_that_the_end_of_its_connection_ends_is_whole_where_it_says_so
             let ask = Ask::stream("gpt");
             let answer = gateway.client(proto).ask(&ask).await;
             assert_eq!((answer.text(), &answer.cut), (parts.concat(), &None), "{answer}");
-            let ending = if parts.contains(&error) { "client_error" } else { "served" };
+            let ending = if parts.contains(&error) { "content_filtered" } else { "served" };
             assert_eq!(gateway.record(&ask.id).await["ending"], ending);
         }
     }

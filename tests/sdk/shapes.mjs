@@ -8,7 +8,9 @@ const KEY = "client-key-not-real";
 const MESSAGES = [{ role: "user", content: "Say something." }];
 
 const [kind, base, model, modules] = process.argv.slice(2);
-const { default: OpenAI, AzureOpenAI, toFile } = createRequire(`${modules}/`)("openai");
+const load = createRequire(`${modules}/`);
+const { default: OpenAI, AzureOpenAI, toFile } = load("openai");
+const { OpenAIRealtimeWS } = load("openai/realtime/ws");
 const sdk =
   kind === "azure"
     ? new AzureOpenAI({ endpoint: base, apiKey: KEY, apiVersion: VERSION })
@@ -43,6 +45,19 @@ const CALLS = {
     const names = [];
     for await (const one of sdk.models.list()) names.push(one.id);
     return names.join(",");
+  },
+  realtime: async () => {
+    const socket =
+      kind === "azure"
+        ? await OpenAIRealtimeWS.azure(sdk, { deploymentName: model })
+        : await OpenAIRealtimeWS.create(sdk, { model });
+    const told = (type) => new Promise((tell, fail) => (socket.once(type, tell), socket.once("error", fail)));
+    const created = await told("session.created");
+    const updated = told("session.updated");
+    socket.send({ type: "session.update", session: { type: "realtime" } });
+    await updated;
+    socket.close();
+    return created.session.model;
   },
   retrieved: async () => (await sdk.models.retrieve(model)).id,
 };

@@ -4,6 +4,8 @@
 //! Rendezvous hashing, weighted: every backend draws a number from the key and its own name, and the largest wins. When a backend
 //! goes, its keys alone move; when it comes back, they return. Shares of many keys are the weights.
 
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
 /// In flight above its share of all, a backend may have so much more.
 const SPREAD: f64 = 1.25;
 /// Below this many in flight nobody is crowded, whatever the others have.
@@ -62,33 +64,11 @@ impl Place {
     }
 }
 
-/// Hash of some bytes, after those that made `seed`. Fast, and the same in every process; whoever knows it can make keys that meet,
-/// and has his own requests in one place for it.
+/// Hash of some bytes, after those that made `seed`: fast, and the same in every gateway. Whoever knows it can make keys that meet, and
+/// has his own requests in one place for it.
 #[must_use]
 pub fn hash(seed: u64, bytes: &[u8]) -> u64 {
-    // Two lanes of sixteen bytes each: a processor multiplies them side by side.
-    let (blocks, rest) = bytes.as_chunks::<32>();
-    let seed = mixed(seed ^ bytes.len() as u64);
-    let (mut one, mut two) = (seed, !seed);
-    for block in blocks {
-        let (words, _) = block.as_chunks::<8>();
-        if let [a, b, c, d] = words {
-            one = folded(one ^ u64::from_le_bytes(*a), u64::from_le_bytes(*b));
-            two = folded(two ^ u64::from_le_bytes(*c), u64::from_le_bytes(*d));
-        }
-    }
-    for word in rest.chunks(8) {
-        let word = word.iter().rev().fold(0, |word, byte| (word << 8) | u64::from(*byte));
-        one = folded(one ^ word, two);
-    }
-    mixed(folded(one, two))
-}
-
-/// Both halves of a long product, so that every bit has a say in every other.
-#[allow(clippy::cast_possible_truncation, reason = "the lower half is meant")]
-const fn folded(a: u64, b: u64) -> u64 {
-    let product = (a ^ 0xA076_1D64_78BD_642F) as u128 * (b ^ 0xE703_7ED1_A0B4_28DB) as u128;
-    (product >> 64) as u64 ^ product as u64
+    xxh3_64_with_seed(bytes, seed)
 }
 
 /// The last steps of splitmix64.

@@ -24,6 +24,16 @@ pub(crate) mod tests {
     use crate::config::snapshot::{AccessLog, Connections, Dns, Headers, Http2, Limits, Overload, Process, Snapshot};
     use std::time::Duration;
 
+    fn process(drain: Duration) -> Process {
+        Process {
+            threads: 1,
+            pre_drain: drain,
+            drain,
+            upgrade_socket: "/nonexistent".into(),
+            keepalive_connections_max: 1,
+        }
+    }
+
     /// A snapshot without listener, pool or route.
     pub(crate) fn snapshot() -> Snapshot {
         let second = Duration::from_secs(1);
@@ -36,13 +46,7 @@ pub(crate) mod tests {
             home_region: None,
             listeners: Vec::new(),
             admin: None,
-            process: Process {
-                threads: 1,
-                pre_drain: second,
-                drain: second,
-                upgrade_socket: "/nonexistent".into(),
-                keepalive_connections_max: 1,
-            },
+            process: process(second),
             limits: Limits {
                 uri_length_max: 1,
                 header_size_max: 1,

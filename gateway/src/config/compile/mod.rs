@@ -55,7 +55,6 @@ const DURATION_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Compiles `file`; `None` only after a problem.
 pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>) -> Option<Snapshot> {
     let mut tokens = identities::Wanted::start(file, report);
-    let home_region = file.home_region.as_deref().map(|region| home_region(region, file, report));
     let home = home_spot(file);
     let (listeners, admin) = process::listeners(file, report);
     let limits = process::limits(&file.limits, report);
@@ -93,7 +92,7 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
         stateful,
         generation: 0,
         digest,
-        home_region: home_region.flatten(),
+        home_region: home_region(file, report),
         listeners: listeners?,
         admin,
         process: process::process(&file.process, report),
@@ -125,7 +124,8 @@ pub(super) fn compile(file: &file::File, digest: String, report: &mut Report<'_>
     Some(snapshot)
 }
 
-fn home_region(region: &str, file: &file::File, report: &mut Report<'_>) -> Option<Region> {
+fn home_region(file: &file::File, report: &mut Report<'_>) -> Option<Region> {
+    let region = file.home_region.as_deref()?;
     let name = region_name(region, "home_region", report);
     if file.home_coordinates.is_none() {
         known_region(region, "home_region", Some("home_coordinates"), report);
