@@ -1,5 +1,5 @@
 //! Gets one token, in the way of its identity: one request or one command. The caller sets the time; the answer is vetted in
-//! [`answer`].
+//! [`super::answer`].
 
 use super::answer::{ANSWER_SIZE_MAX, Got, read, refusal};
 use super::{assertion, cli};

@@ -1,4 +1,4 @@
-//! Where ids of stored things stand: in paths and queries ([`target`]), in JSON and form bodies ([`body`], [`form`]), in answers and
+//! Where ids of stored things stand: in paths and queries ([`target()`]), in JSON and form bodies ([`body`], [`form()`]), in answers and
 //! their events ([`Answer`]). It finds the places and puts other texts there; what an id is and means is the [`Edit`]'s business.
 //!
 //! Ids are told by the keys under which they stand, never by what a text looks like: `id`, `…_id`, `…_ids` and a few more. Nothing
