@@ -1,6 +1,9 @@
-//! The promise of the product: 99.95 % of the requests answered through a dark region, throttled deployments, resets and
-//! a slow region. `TIDEGATE_AVAILABILITY_SECONDS=600 TIDEGATE_AVAILABILITY_RATE=200` runs the long form, with
-//! `TIDEGATE_BINARY` on a release build.
+//! The promise of the product: 99.95 % of the requests answered through a dark region, throttled deployments, resets and a
+//! slow region.
+//!
+//! The long form, of a release build: `TIDEGATE_BINARY=target/release/tidegate TIDEGATE_AVAILABILITY_SECONDS=600
+//! TIDEGATE_AVAILABILITY_RATE=200 cargo test -p tidegate-tests --test e2e 99_95 -- --nocapture` (the usual runner ends a test
+//! after four minutes).
 
 use crate::common::{ms, secs};
 use harness::{Ask, Gateway, Load, Proto, Report, Setup, Sim};
