@@ -107,7 +107,7 @@ provide_venv() {
 
 # The pinned SDK of tests/sdk/package.json, and the sockets that its realtime part uses.
 provide_node() {
-    if [ -d "$node/node_modules/openai" ] && cmp -s tests/sdk/package.json "$node/package.json"; then return; fi
+    if [ -d "$node/node_modules/openai" ] && [ -d "$node/node_modules/ws" ] && cmp -s tests/sdk/package.json "$node/package.json"; then return; fi
     say "making $node with $(cat tests/sdk/package.json)"
     rm -rf "$node"
     mkdir -p "$node"
