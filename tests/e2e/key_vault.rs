@@ -175,8 +175,9 @@ async fn a_file_that_others_could_have_written_is_not_believed() {
     let file = directory.path().join("secrets");
     let last_good = format!(", last_good: {{ file: \"{}\" }}", file.display());
     let setup = setup((&a, &b), &azure, &authority, &last_good);
-    drop(setup.clone().start().await);
+    let first = setup.clone().start().await;
     eventually("the file is there", secs(10), async || file.exists().then_some(())).await;
+    drop(first);
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text.replace("canary-key-1", "canary-forged")).unwrap();
     azure.vault(Mood::Away);
