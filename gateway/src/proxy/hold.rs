@@ -1,5 +1,7 @@
 //! [`Hold`]: what is held back of an answer until its beginning tells what it is. A 404: is it about our deployment's name,
-//! or the client's own? A 400: is the prompt too long for a backend that is not the roomiest? A 429 or 500 that another backend will make up for: what is it about? A stream, at the *gate*: does an error come, or the end, before its first delta?
+//! or the client's own? A 400: is the prompt too long for a backend that is not the roomiest? A 429 or 500 that another
+//! backend will make up for: what is it about? A stream, at the *gate*: does an error come, or the end, before its first
+//! delta?
 //!
 //! Bounded in bytes, events and time. It raises an error where the answer must not reach the client, and never says what follows
 //! from it. What is let go is let go in the order in which it came.
