@@ -221,3 +221,23 @@ async fn the_nearest_region_is_the_clients_while_nothing_is_measured() {
         assert_eq!((answer.status, answer.header("x-served-by")), (200, backend), "{client}: {answer}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_stored_outside_is_not_asked_for_once_its_consumer_is_bound() {
+    let (a, b, u) = regions().await;
+    let setup = setup(&a, &b, &u, "")
+        .top("consumers: [ { name: acme } ]")
+        .top(ANONYMOUS)
+        .top("stateful: { keys: [ { id: one, secret: { env: ID_KEY } } ] }")
+        .env("ID_KEY", "5f0c7a1e9b3d4826a7c5e1f09b8d2436");
+    let mut gateway = setup.clone().start().await;
+    let made = gateway.ask(&Ask::json("/openai/v1/responses", r#"{"model":"gpt","input":"hi"}"#)).await;
+    assert_eq!((made.status, made.header("x-served-by")), (200, "eastus/u"), "{made}");
+    let stored = Ask::new("GET", &format!("/openai/v1/responses/{}", made.json()["id"].as_str().unwrap()));
+    assert_eq!(gateway.ask(&stored.again()).await.status, 200);
+    let before = u.requests();
+    assert!(gateway.apply(setup.top(&anonymous("eu"))).await);
+    told(&gateway.ask(&stored.again()).await, 403, "residency_unserved");
+    assert_eq!((u.requests(), violations(&gateway).await), (before, 0));
+    assert_eq!((a.requests(), b.requests()), (0, 0), "nor does anybody else know of it");
+}
