@@ -64,6 +64,7 @@ pub use overload::Doorman;
 pub use pin::leads_to;
 
 use crate::domain::{Denial, Outcome};
+use crate::openai::operation;
 use crate::telemetry::clock;
 use async_trait::async_trait;
 use authenticate::Asked;
@@ -136,9 +137,10 @@ impl Gateway {
         }
         rules::rule(session, &mut ctx.ruled, (&live, envelope), Some(body.0.len()))?;
         let (caller, forced) = (ctx.caller.as_ref(), ctx.ruled.as_ref().and_then(|ruled| ruled.pool(&live)));
-        models::answer(session.req_header(), &live, authenticate::scopes(caller, &live))?;
-        ctx.pin = pin::open(session.req_header(), &mut body.0, (caller, &live))?;
-        let routed = pin::route(session.req_header(), &body.0, (ctx.pin.as_deref(), caller, &live), forced)?;
+        let call = (session.req_header(), &operation::parse(session.req_header().uri.path()).map_err(Denial::from)?);
+        models::answer(call, &live, authenticate::scopes(caller, &live))?;
+        ctx.pin = pin::open(call, &mut body.0, (caller, &live))?;
+        let routed = pin::route(call, &body.0, (ctx.pin.as_deref(), caller, &live), forced)?;
         authenticate::allowed(caller, (&routed, ctx.pin.as_deref().is_some_and(Pin::is_bound)), &live)?;
         authenticate::may_spill(caller, session.req_header(), &routed, &live)?;
         let (bound, listener) = ((&*live, &*envelope, caller), self.listener_of(session.server_addr()));
@@ -151,9 +153,7 @@ impl Gateway {
         let at = (ctx.arrival.at, &*live);
         ctx.admission = Some(admit::admit(&mut session.downstream_session, at, envelope, routed, body, &self.closing));
         pin::bar(ctx)?;
-        // A request that no backend can take is refused here already, where its connection can be kept.
-        select::first(ctx, clock::now())?;
-        Ok(())
+        Ok(select::first(ctx, clock::now())?)
     }
 }
 

@@ -3,30 +3,28 @@
 
 use super::context::{Reply, Verdict};
 use super::live::Live;
-use super::route::{echo, host_of};
+use super::route::{Call, echo, host_of};
 use crate::domain::Denial;
 use crate::openai::catalog::{Listing, Wanted};
-use crate::openai::operation::{self, Operation};
+use crate::openai::operation::Operation;
 use crate::policy::scope::{Beyond, Scope};
 use http::{HeaderValue, Method, StatusCode, header};
-use pingora::http::RequestHeader;
 
 /// The answer as a verdict; nothing where it is not the gateway's.
-pub(super) fn answer(request: &RequestHeader, live: &Live, scopes: &[Scope<Operation>]) -> Result<(), Verdict> {
-    match list(request, live, scopes)? {
+pub(super) fn answer(call: Call<'_>, live: &Live, scopes: &[Scope<Operation>]) -> Result<(), Verdict> {
+    match list(call, live, scopes)? {
         Some(reply) => Err(reply.into()),
         None => Ok(()),
     }
 }
 
-fn list(request: &RequestHeader, live: &Live, scopes: &[Scope<Operation>]) -> Result<Option<Reply>, Denial> {
+fn list((request, target): Call<'_>, live: &Live, scopes: &[Scope<Operation>]) -> Result<Option<Reply>, Denial> {
     let models = &live.fleet.snapshot.models;
     if !models.listed || models.names.is_empty() || request.method != Method::GET {
         return Ok(None);
     }
-    let target = operation::parse(request.uri.path())?;
     let host = host_of(request);
-    let Some(listing) = Listing::of(&target).filter(|_| live.matchers.iter().any(|one| one.takes_host(host))) else {
+    let Some(listing) = Listing::of(target).filter(|_| live.matchers.iter().any(|one| one.takes_host(host))) else {
         return Ok(None);
     };
     if scopes.iter().any(|scope| !scope.takes_operation(&Operation::Models)) {

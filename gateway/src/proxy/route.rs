@@ -3,7 +3,7 @@
 use super::live::Live;
 use crate::domain::Denial;
 use crate::openai::facts::{self, Facts};
-use crate::openai::operation::{self, Operation, Shape, Style};
+use crate::openai::operation::{self, Operation, Shape, Style, Target};
 use crate::policy::route::Match;
 use bytes::Bytes;
 use http::header;
@@ -15,6 +15,9 @@ const ECHOED_MAX: usize = 64;
 
 /// What a request asks of the routes: host, path and deployment.
 pub(super) type Asked<'a> = (&'a str, &'a str, Option<&'a str>);
+
+/// A request, and what its path asks for.
+pub(super) type Call<'r> = (&'r RequestHeader, &'r Target<'r>);
 
 /// Where a request goes.
 pub(super) struct Routed {
@@ -31,12 +34,11 @@ pub(super) struct Routed {
 
 /// Finds the route of a request whose body is known. `find` says which route takes it.
 pub(super) fn route(
-    request: &RequestHeader,
+    (request, target): Call<'_>,
     body: &Bytes,
     live: &Live,
     find: impl FnOnce(Asked<'_>) -> Result<Match, Denial>,
 ) -> Result<Routed, Denial> {
-    let target = operation::parse(request.uri.path())?;
     let content_type = request.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     let multipart = is_multipart(content_type);
     let facts = if multipart {

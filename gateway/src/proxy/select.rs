@@ -24,7 +24,8 @@ const KEEPALIVE: TcpKeepalive = TcpKeepalive {
     user_timeout: Duration::from_secs(60),
 };
 
-/// Picks the backend of the first attempt, for [`select`] to take.
+/// Picks the backend of the first attempt, for [`select`] to take: a request that no backend can take is refused here already,
+/// where its connection can be kept.
 pub(super) fn first(ctx: &mut RequestContext, now: Moment) -> Result<(), Fault> {
     let admission = ctx.admission.as_ref().ok_or(Fault::Internal)?;
     let pool = ctx.arrival.live.fleet.pools.get(admission.pool).ok_or(Fault::Internal)?;

@@ -160,7 +160,8 @@ fn scopes_hold_for_address_and_purpose() {
         let find = |(host, path, deployment): (&str, &str, Option<&str>)| {
             Ok(crate::policy::route::find(&live.matchers, host, path, deployment))
         };
-        crate::proxy::route::route(&request, &bytes::Bytes::new(), &live, find).unwrap()
+        let target = crate::openai::operation::parse(request.uri.path()).unwrap();
+        crate::proxy::route::route((&request, &target), &bytes::Bytes::new(), &live, find).unwrap()
     };
     let (chat, models) = ("/openai/deployments/gpt-4o/chat/completions", "/openai/deployments/o3/models");
     assert_eq!(allowed(Some(&caller(0)), (&routed(chat), false), &live), Ok(()));

@@ -10,7 +10,7 @@ pub(super) use seal::Seal;
 use super::authenticate::scopes;
 use super::context::{Pin, RequestContext};
 use super::live::{Live, LivePool};
-use super::route::{Asked, Routed, is_multipart};
+use super::route::{Asked, Call, Routed, is_multipart};
 use crate::config::snapshot::{Snapshot, Stateful};
 use crate::domain::{Caller, Denial, IdFlaw};
 use crate::openai::answer::Media;
@@ -32,13 +32,13 @@ const CONTENT: &str = "/content";
 
 /// Opens the ids of a request, and says where they lead. `None` where it is about nothing that is stored.
 pub(super) fn open(
-    request: &RequestHeader,
+    call: Call<'_>,
     body: &mut Bytes,
     (caller, live): (Option<&Caller>, &Live),
 ) -> Result<Option<Box<Pin>>, Denial> {
     let consumer = live.ids.as_ref().and_then(|ids| ids.consumers.get(caller?.consumer).copied()).unwrap_or(0);
     let sealer = live.ids.as_ref().map(|ids| &ids.sealer);
-    look((request, body), &live.fleet.snapshot.stateful, (sealer, consumer))
+    look((call, body), &live.fleet.snapshot.stateful, (sealer, consumer))
 }
 
 /// The resource to which the ids in the path and query of a request lead, as far as the configuration's keys open them: for
@@ -57,12 +57,13 @@ pub fn leads_to(
     let consumer = consumer.map_or(0, |name| digest_of("consumer", name));
     let request = RequestHeader::build(method, target.as_bytes(), None);
     let request = request.map_err(|_error| Denial::BadPath { what: "it cannot be sent" })?;
-    let pin = look((&request, &mut Bytes::new()), stateful, (sealer.as_ref(), consumer))?;
+    let call = (&request, &operation::parse(request.uri.path())?);
+    let pin = look((call, &mut Bytes::new()), stateful, (sealer.as_ref(), consumer))?;
     Ok(pin.and_then(|pin| pin.resource))
 }
 
 fn look(
-    (request, body): (&RequestHeader, &mut Bytes),
+    ((request, target), body): (Call<'_>, &mut Bytes),
     rules: &Stateful,
     (sealer, consumer): (Option<&Sealer>, u64),
 ) -> Result<Option<Box<Pin>>, Denial> {
@@ -70,7 +71,6 @@ fn look(
         return Ok(None);
     }
     let path = request.uri.path();
-    let target = operation::parse(path)?;
     let bound = target.bound().is_some();
     let unknown = target.operation == Operation::Other && !bound;
     if unknown && rules.refuse_unknown {
@@ -78,7 +78,7 @@ fn look(
     }
     let kept = bound || target.operation == Operation::Responses || (unknown && target.style != Style::Other);
     let mut opening = Opening::new(sealer, consumer, kept && !unknown);
-    let asked = read(request, body, (&target, kept), &mut opening);
+    let asked = read(request, body, (target, kept), &mut opening);
     if let Some((flaw, kind)) = opening.flaw {
         return Err(Denial::IdNotTaken { flaw, kind });
     }
@@ -122,12 +122,12 @@ fn read(
 
 /// Station 5 with what the ids say: route and pool. `forced`: the pool of a rule, instead of the routes' own.
 pub(super) fn route(
-    request: &RequestHeader,
+    call: Call<'_>,
     body: &Bytes,
     (pin, caller, live): (Option<&Pin>, Option<&Caller>, &Live),
     forced: Option<usize>,
 ) -> Result<Routed, Denial> {
-    let routed = super::route::route(request, body, live, |asked| find(pin, (caller, live), asked, forced))?;
+    let routed = super::route::route(call, body, live, |asked| find(pin, (caller, live), asked, forced))?;
     Ok(Routed { pool: forced.unwrap_or(routed.pool), ..routed })
 }
 
