@@ -232,3 +232,6 @@ pub struct Route {
     /// It takes calls without a deployment for which no other route is.
     pub stateful: bool,
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

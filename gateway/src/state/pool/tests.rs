@@ -3,8 +3,7 @@
 
 use super::*;
 use crate::config::snapshot::{
-    AccessLog, Auth, Backend, BackendQuota, BackendTls, BaseUrl, Connections, Dns, Headers, Http2, Limits, Overload,
-    Pace, Pool, Probe, ProbeKind, Process, Site, Snapshot, Timeouts, TokenUsage,
+    Auth, Backend, BackendQuota, BackendTls, BaseUrl, Pace, Pool, Probe, ProbeKind, Site, Snapshot, Timeouts,
 };
 use crate::domain::{BackendId, BackendName, Outcome, Region};
 use crate::policy::{eject::Ejection, failover::Failover, health::Thresholds};

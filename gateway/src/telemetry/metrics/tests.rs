@@ -96,7 +96,7 @@ fn the_same_name_gives_the_same_meters() {
 fn what_left_the_configuration_leaves_the_metrics() {
     let (metrics, _text) = touched();
     let held = metrics.backend(&id("chat", "sweden"), &Region::new("swedencentral").unwrap());
-    metrics.retain(&crate::telemetry::tests::snapshot());
+    metrics.retain(&crate::config::snapshot::tests::bare());
     held.attempted(Outcome::Served);
     let text = String::from_utf8(metrics.render()).unwrap();
     assert!(!text.contains("chat"), "{text}");
