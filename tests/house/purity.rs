@@ -44,7 +44,7 @@ const IMPURE: [&str; 32] = [
 ];
 
 /// Foreign crates with the only places that may name them: a room, or one file.
-const HOMES: [(&str, &[&str]); 26] = [
+const HOMES: [(&str, &[&str]); 27] = [
     ("pingora", &["proxy", "background", "server", "main"]),
     ("pingora_core", &["proxy", "background", "server", "main"]),
     ("pingora_proxy", &["proxy", "background", "server", "main"]),
@@ -84,6 +84,7 @@ const HOMES: [(&str, &[&str]); 26] = [
     ),
     ("tokio_rustls", &["proxy", "background", "simulator", "server", "demo"]),
     ("futures", &["proxy", "background", "simulator", "server", "cli", "demo"]),
+    ("h2", &["gateway/src/proxy/h2_writer.rs"]),
     ("hyper", &["background", "simulator", "demo"]),
     ("hyper_util", &["background", "simulator", "demo"]),
     ("socket2", &["proxy", "background", "simulator", "server"]),

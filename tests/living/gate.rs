@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 const NEVER_EJECTED: &str = "ejection: { failures: 0, failure_share: 0%, jitter: 0%, advised_default: 100ms }";
 const LARGE: usize = 5 << 20;
-const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+pub(crate) const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
 const CAPACITY: &str =
     "data: {\"error\":{\"type\":\"too_many_requests\",\"code\":\"no_capacity\",\"message\":\"x\"}}\n\n";
 
@@ -107,7 +107,7 @@ async fn a_stream_that_breaks_before_its_first_delta_is_answered_by_the_next_reg
 }
 
 /// A region that answers every request with this 200 stream, then does `after`.
-async fn scripted<F, T>(events: &'static str, more: &'static str, after: F) -> Wire
+pub(crate) async fn scripted<F, T>(events: &'static str, more: &'static str, after: F) -> Wire
 where
     F: Fn(TcpStream) -> T + Clone + Send + 'static,
     T: Future<Output = ()> + Send + 'static,

@@ -26,6 +26,7 @@ mod reload;
 mod reload_load;
 mod sdk;
 mod secrets;
+mod silence;
 mod start;
 mod streaming;
 mod upgrade;

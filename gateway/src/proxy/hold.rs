@@ -71,8 +71,8 @@ pub(super) enum Hold {
     Watching(Watch),
     /// The answer so far.
     Holding(Held),
-    /// Let go before anything decided. What could not be written in the meantime goes in front of what comes next.
-    Late(Vec<HttpTask>),
+    /// Let go before anything decided: what was held goes in front of what comes next.
+    Late,
 }
 
 /// An answer that nobody has seen yet.
@@ -116,11 +116,8 @@ impl Hold {
                 _ => Self::Off,
             };
         }
-        if let Self::Late(late) = self {
-            let mut all = std::mem::take(late);
-            all.extend(tasks);
+        if matches!(self, Self::Late) {
             *self = Self::Off;
-            return Ok(all);
         }
         let Self::Holding(held) = self else { return Ok(tasks) };
         for task in tasks {
@@ -163,13 +160,12 @@ impl Hold {
         }
     }
 
-    /// The gate's time is up: takes out what is to be written at once, all of it or the header alone.
-    pub(super) fn let_go(&mut self, all: bool) -> Vec<HttpTask> {
+    /// The gate's time is up: takes out what is to be written at once.
+    pub(super) fn let_go(&mut self) -> Vec<HttpTask> {
         let Self::Holding(held) = self else { return Vec::new() };
-        let mut now = std::mem::take(&mut held.tasks);
-        let later = now.split_off(if all { now.len() } else { now.len().min(1) });
-        *self = Self::Late(later);
-        now
+        let tasks = std::mem::take(&mut held.tasks);
+        *self = Self::Late;
+        tasks
     }
 }
 

@@ -30,6 +30,7 @@ mod firewall;
 mod forward;
 mod gateway;
 pub mod guard;
+mod h2_writer;
 mod header;
 mod hold;
 mod hops;

@@ -6,6 +6,7 @@
 //! what they mean.
 
 use super::deadline::{Clock, Passed, now};
+use super::h2_writer::H2Writer;
 use super::hold::{Hold, Watch};
 use super::pace::Pace;
 use super::wrapper::{Desk, Order, Role};
@@ -25,6 +26,8 @@ pub(super) struct Replay {
     clock: Clock,
     hold: Hold,
     pace: Pace,
+    /// Writes the answer over HTTP/2 once its gate has opened in silence.
+    writer: Option<Box<H2Writer>>,
 }
 
 impl Replay {
@@ -52,24 +55,38 @@ impl Replay {
         Some(step)
     }
 
-    /// The gate's time is up while the backend is silent. This future is dropped when the backend speaks: HTTP/1.1 goes on
-    /// where it was, and HTTP/2 sends the header only, which it does at once; the rest goes in front of what comes next.
+    /// The gate's time is up while the backend is silent. This future is dropped when the backend speaks: both writers go on
+    /// where they were, in front of what comes next.
     async fn let_go(&mut self, inner: &mut ServerSession) -> Result<()> {
+        let tasks = self.hold.let_go();
         match inner {
             ServerSession::H1(session) => {
-                self.hold.let_go(true).into_iter().for_each(|task| session.send_proxy_task(task));
+                tasks.into_iter().for_each(|task| session.send_proxy_task(task));
                 session.write_proxy_tasks().await.map(drop)
             }
-            other => match self.hold.let_go(false).pop() {
-                Some(HttpTask::Header(header, _)) => other.write_response_header(header).await,
-                _ => Ok(()),
-            },
+            ServerSession::H2(session) => {
+                for task in tasks {
+                    match (task, &mut self.writer) {
+                        (HttpTask::Header(header, end), _) => {
+                            session.write_response_header(header, end)?;
+                            self.writer = H2Writer::take(session).map(Box::new);
+                        }
+                        (HttpTask::Body(Some(part), _), Some(writer)) => writer.queue(part),
+                        _ => {}
+                    }
+                }
+                match &mut self.writer {
+                    Some(writer) => Box::pin(writer.flush()).await,
+                    None => Ok(()),
+                }
+            }
+            other => Box::pin(other.response_duplex_vec(tasks)).await.map(drop),
         }
     }
 
     /// What may be written now. Nothing more is held once the answer has begun.
     async fn sift(&mut self, inner: &mut ServerSession, desk: &Desk, tasks: Vec<HttpTask>) -> Result<Vec<HttpTask>> {
-        if let (Hold::Late(_), ServerSession::H1(session)) = (&self.hold, inner) {
+        if let (Hold::Late, ServerSession::H1(session)) = (&self.hold, inner) {
             session.write_proxy_tasks().await?;
         }
         let tasks = self.hold.sift(tasks, now()).inspect_err(|_error| desk.tell(self.hold.about()))?;
@@ -108,14 +125,28 @@ impl Role for Replay {
         self.body.is_empty()
     }
 
+    fn writer(&mut self) -> Option<&mut H2Writer> {
+        self.writer.as_deref_mut()
+    }
+
+    fn written(&self) -> usize {
+        self.writer.as_ref().map_or(0, |writer| writer.sent())
+    }
+
     async fn read(&mut self, inner: &mut ServerSession, no_body_expected: bool) -> Result<Option<Bytes>> {
         if !no_body_expected && self.cursor < self.body.len() {
             return Ok(self.next_step());
         }
         loop {
+            let left = async {
+                match &mut self.writer {
+                    Some(writer) => Err(writer.given_up().await),
+                    None => inner.read_body_or_idle(true).await,
+                }
+            };
             let passed = tokio::select! {
                 biased;
-                read = inner.read_body_or_idle(true) => return read,
+                read = left => return read,
                 passed = self.clock.passed() => passed,
             };
             match passed {
@@ -145,10 +176,11 @@ impl Role for Replay {
         if tasks.is_empty() {
             return Ok(false);
         }
-        let ended = match inner {
+        let ended = match (&mut self.writer, inner) {
+            (Some(writer), _) => Box::pin(writer.respond(tasks)).await?,
             // Each chunk's future lies in a box of its own: with the other protocols in it, it would be half as large again.
-            ServerSession::H1(session) => session.response_duplex_vec(tasks).await?,
-            other => Box::pin(other.response_duplex_vec(tasks)).await?,
+            (None, ServerSession::H1(session)) => session.response_duplex_vec(tasks).await?,
+            (None, other) => Box::pin(other.response_duplex_vec(tasks)).await?,
         };
         if let Some(before) = self.clock.progress.filter(|_| self.pace.is_on()) {
             self.pace.excuse(now().saturating_duration_since(before));

@@ -4,6 +4,7 @@
 //!
 //! The trait is `#[doc(hidden)]` (`gateway/decisions/0002`): Pingora is pinned, and only this file names it.
 
+use super::h2_writer::H2Writer;
 use super::hold::Watch;
 use super::pace::Limits;
 use crate::openai::rewrite::Segments;
@@ -122,6 +123,16 @@ pub(super) trait Role: Send + Sync + Unpin + 'static {
         no_body_expected: bool,
     ) -> impl Future<Output = Result<Option<Bytes>>> + Send;
 
+    /// What the answer is written with where it is not the real session.
+    fn writer(&mut self) -> Option<&mut H2Writer> {
+        None
+    }
+
+    /// Bytes that it wrote.
+    fn written(&self) -> usize {
+        0
+    }
+
     /// Sends what the backend answered, and tells the desk once it holds nothing back; whether the answer has ended.
     fn respond(
         &mut self,
@@ -217,7 +228,10 @@ impl<R: Role> CustomSession for Wrapper<R> {
     }
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
-        self.inner.write_response_body(data, end).await
+        match self.role.writer() {
+            Some(writer) => writer.write(data, end).await,
+            None => self.inner.write_response_body(data, end).await,
+        }
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
@@ -272,7 +286,10 @@ impl<R: Role> CustomSession for Wrapper<R> {
     }
 
     async fn finish(&mut self) -> Result<()> {
-        self.inner.finish_body().await
+        match self.role.writer() {
+            Some(writer) => writer.finish(),
+            None => self.inner.finish_body().await,
+        }
     }
 
     /// Pingora asks this while it frames the request, before the attempt starts: the order is picked up here.
@@ -286,7 +303,7 @@ impl<R: Role> CustomSession for Wrapper<R> {
     }
 
     fn body_bytes_sent(&self) -> usize {
-        self.inner.body_bytes_sent()
+        self.inner.body_bytes_sent() + self.role.written()
     }
 
     fn body_bytes_read(&self) -> usize {
