@@ -108,7 +108,12 @@ async fn failures_are_told_apart() {
         let gateway = ladder(&a, &b).start().await;
         a.clear();
         a.fault(FaultRule::new(FaultKind::Status(fault)));
-        served_by(&gateway.ask(&Ask::chat("gpt")).await, B);
+        let ask = Ask::chat("gpt");
+        served_by(&gateway.ask(&ask).await, B);
+        let record = gateway.record(&ask.id).await;
+        let attempt = &record["attempts"][0];
+        assert_eq!((&attempt["outcome"], &attempt["failure"]), (&"server_error".into(), &kind.into()), "{record}");
+        assert!(attempt.get("throttle").is_none() && record["attempts"][1].get("failure").is_none(), "{record}");
         let metrics = gateway.metrics().await;
         assert_eq!(metrics.count("tidegate_server_errors_total", &[("backend", "a"), ("kind", kind)]), 1, "{kind}");
         assert_eq!(metrics.count("tidegate_server_errors_total", &[]), 1, "{kind}");

@@ -257,6 +257,8 @@ pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<
     let outdated = is_outdated(ctx, &current, outcome, now);
     let Current { mut ticket, backend, started, status, throttle, failure, short, spillover, .. } = current;
     let throttle = outcome.is_throttled().then(|| throttle.unwrap_or(Throttle::Unknown));
+    let failed = matches!(outcome, Outcome::ServerError | Outcome::StreamFailed);
+    let failure = failed.then(|| failure.unwrap_or(Failure::Internal));
     if let Some(kind) = throttle {
         ticket.throttled(kind);
     }
@@ -276,8 +278,8 @@ pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<
         if let Some(throttle) = throttle {
             bound.meters.throttled(throttle);
         }
-        if matches!(outcome, Outcome::ServerError | Outcome::StreamFailed) {
-            bound.meters.failed(failure.unwrap_or(Failure::Internal));
+        if let Some(failure) = failure {
+            bound.meters.failed(failure);
         }
         if let Some(spillover) = &spillover {
             bound.meters.spilled(spillover.error.is_some());
@@ -293,7 +295,7 @@ pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<
     if let Some(transition) = transition {
         tell(&state, &transition, now);
     }
-    ctx.attempts.trail.push(Step { backend, outcome, status, throttle, spillover, took: now.since(started) });
+    ctx.attempts.trail.push(Step { backend, outcome, status, throttle, failure, spillover, took: now.since(started) });
 }
 
 /// A 401 for a token of ours asks for another one. Whether there is another already: the refusal says nothing of that.

@@ -229,6 +229,8 @@ pub(super) struct Step {
     pub(super) status: u16,
     /// What its 429 was about.
     pub(super) throttle: Option<Throttle>,
+    /// What its 5xx said.
+    pub(super) failure: Option<Failure>,
     /// What Azure itself has spilled over.
     pub(super) spillover: Option<Box<Spillover>>,
     pub(super) took: Duration,

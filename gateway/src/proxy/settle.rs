@@ -13,7 +13,7 @@ use super::residency;
 use super::rules;
 use super::tokens;
 use crate::config::snapshot::{Backend, Consumer};
-use crate::domain::{Denial, Ending, Fault, IdFlaw, Moment, Outcome, Throttle, Usage};
+use crate::domain::{Denial, Ending, Failure, Fault, IdFlaw, Moment, Outcome, Throttle, Usage};
 use crate::openai::operation;
 use crate::openai::refusal::Refusal;
 use crate::openai::sse::StreamError;
@@ -337,6 +337,7 @@ fn attempt<'a>(step: &'a Step, backend: &'a Backend) -> AttemptRecord<'a> {
         outcome: step.outcome.label(),
         status: (step.status != 0).then_some(step.status),
         throttle: step.throttle.map(Throttle::label),
+        failure: step.failure.map(Failure::label),
         azure: step.spillover.as_deref().map(|spillover| AzureRecord {
             from: spillover.from.as_deref().map(Into::into),
             deployment: spillover.deployment.as_deref().map(Into::into),

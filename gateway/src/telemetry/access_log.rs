@@ -134,6 +134,8 @@ pub struct AttemptRecord<'a> {
     pub status: Option<u16>,
     /// What its 429 was about: the label of a `Throttle`.
     pub throttle: Option<&'static str>,
+    /// What its 5xx said: the label of a `Failure`.
+    pub failure: Option<&'static str>,
     /// What Azure itself has spilled over.
     pub azure: Option<AzureRecord<'a>>,
     /// From the attempt's start to its outcome.

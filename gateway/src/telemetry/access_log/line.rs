@@ -216,6 +216,10 @@ fn attempts(out: &mut Vec<u8>, attempts: &[AttemptRecord<'_>]) {
             key!(out, "throttle");
             text(out, throttle);
         }
+        if let Some(failure) = attempt.failure {
+            key!(out, "failure");
+            text(out, failure);
+        }
         if let Some(azure) = &attempt.azure {
             key!(out, "azure");
             spillover(out, azure);

@@ -17,6 +17,7 @@ fn attempt(backend: &'static str, outcome: &'static str, status: u16, micros: u6
         outcome,
         status: Some(status),
         throttle: (status == 429).then_some("token_rate"),
+        failure: (status >= 500).then_some("overloaded"),
         took: Duration::from_micros(micros),
     }
 }
@@ -97,6 +98,7 @@ fn a_line_says_everything_about_its_request() {
         (&line["attempts"][0]["throttle"], line["attempts"][1].get("throttle")),
         (&Value::from("token_rate"), None)
     );
+    assert_eq!((line["attempts"][0].get("failure"), line["attempts"][1].get("failure")), (None, None));
     assert_eq!(line["attempts"][0]["ms"], 12.345);
     assert_eq!(line["attempts"][1]["region"], "francecentral");
     assert_eq!(line["served_by"], "francecentral/france");
@@ -105,6 +107,9 @@ fn a_line_says_everything_about_its_request() {
     assert_eq!(line["attempts"][1]["ms"], 300.0);
     assert_eq!(line["total_ms"], 2000.0);
     assert!(line.get("code").is_none());
+    let failed = Record { attempts: vec![attempt("sweden", "server_error", 500, 1)], ..record() };
+    let failed: Value = serde_json::from_slice(&printed(&failed)).unwrap();
+    assert_eq!((&failed["attempts"][0]["failure"], failed["attempts"][0].get("throttle")), (&"overloaded".into(), None));
     let bare = Record { client: Some("[2001:db8::7]:4711".parse().unwrap()), listener: None, status: None, ..record() };
     let line: Value = serde_json::from_slice(&printed(&bare)).unwrap();
     assert_eq!(line["client"], "[2001:db8::7]:4711");
