@@ -1,13 +1,15 @@
 //! [`budgets`]: what `x-ratelimit-*` tell of a deployment's quotas; [`cost`]: what a request will take of them.
 //!
-//! Never trusts a number: what is negative, broken or beyond any quota is not there. What to make of the rest is decided in
-//! `policy`.
+//! Never trusts a number: what is negative, broken or beyond any quota is not there. A header that contradicts itself says
+//! the smallest quota, the latest reset and the highest utilization (`throttle` has the table). What to make of it is
+//! decided in `policy`.
 
 use super::facts::Facts;
 use super::operation::Operation;
-use super::throttle::{first, reset};
+use super::throttle::{all, reset};
 use crate::domain::{Budgets, Cost, Told};
 use http::HeaderMap;
+use std::time::Duration;
 
 /// No deployment has more tokens or requests per minute.
 const NUMBER_MAX: u64 = 1 << 40;
@@ -26,13 +28,12 @@ pub fn budgets(headers: &HeaderMap) -> Budgets {
     let tokens = Told {
         limit: number(headers, "x-ratelimit-limit-tokens"),
         remaining: number(headers, "x-ratelimit-remaining-tokens"),
-        reset: first(headers, "x-ratelimit-reset-tokens", reset)
-            .or_else(|| first(headers, "x-rate-limit-reset-tokens", reset)),
+        reset: latest(headers, "x-ratelimit-reset-tokens").max(latest(headers, "x-rate-limit-reset-tokens")),
     };
     let requests = Told {
         limit: number(headers, "x-ratelimit-limit-requests"),
         remaining: number(headers, "x-ratelimit-remaining-requests"),
-        reset: first(headers, "x-ratelimit-reset-requests", reset),
+        reset: latest(headers, "x-ratelimit-reset-requests"),
     };
     Budgets { tokens, requests }
 }
@@ -54,12 +55,13 @@ pub fn cost(operation: Operation, facts: &Facts, body: usize, prompt: Option<u64
 /// How full the header says that a provisioned deployment is: `61.4%` is 0.614.
 #[must_use]
 pub fn utilization(headers: &HeaderMap) -> Option<f64> {
-    first(headers, "azure-openai-deployment-utilization", |text| {
+    let shares = all(headers, "azure-openai-deployment-utilization", |text| {
         let number = text.strip_suffix('%').unwrap_or(text).trim_end();
         let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         let percent: f64 = number.parse().ok().filter(|_| plain)?;
         (percent <= UTILIZATION_MAX).then_some(percent / 100.0)
-    })
+    });
+    shares.max_by(f64::total_cmp)
 }
 
 /// Tokens of a prompt: as counted, or by the length of its body.
@@ -68,8 +70,15 @@ pub fn prompt(body: usize, counted: Option<u64>) -> u64 {
     counted.unwrap_or_else(|| u64::try_from(body.div_ceil(BYTES_PER_TOKEN)).unwrap_or(u64::MAX))
 }
 
+/// The smallest that is told.
 fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
-    first(headers, name, |text| text.parse().ok().filter(|number| *number <= NUMBER_MAX))
+    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    all(headers, name, |text| text.parse().ok().filter(|number| plain(text) && *number <= NUMBER_MAX)).min()
+}
+
+/// The latest that is told.
+fn latest(headers: &HeaderMap, name: &str) -> Option<Duration> {
+    all(headers, name, reset).max()
 }
 
 #[cfg(test)]
@@ -77,8 +86,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests may panic")]
     use super::*;
     use http::{HeaderName, HeaderValue};
-    use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
-    use std::time::Duration;
+    use proptest::prelude::{ProptestConfig, any, prop, prop_assert, prop_assert_eq, proptest};
 
     fn told(lines: &[(&'static str, &str)]) -> Budgets {
         let mut headers = HeaderMap::new();
@@ -111,6 +119,27 @@ mod tests {
         for value in ["-1", "NaN", "inf", "1e9", "1.5", "", "many", "0x10", "99999999999999999999", "1099511627777"] {
             let seen = told(&[("x-ratelimit-limit-tokens", value), ("x-ratelimit-remaining-requests", value)]);
             assert_eq!(seen, Budgets::default(), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_quota_that_contradicts_itself_is_the_smallest_and_back_the_latest() {
+        const REMAINING: &str = "x-ratelimit-remaining-tokens";
+        const RESET: &str = "x-ratelimit-reset-tokens";
+        for (lines, remaining, reset) in [
+            (vec![(REMAINING, "900"), (REMAINING, "20")], Some(20), None),
+            (vec![(REMAINING, "20"), (REMAINING, "900")], Some(20), None),
+            (vec![(REMAINING, "900, 20")], Some(20), None),
+            (vec![(REMAINING, "900,, many, -1")], Some(900), None),
+            (vec![(REMAINING, "-1"), (REMAINING, "900")], Some(900), None),
+            (vec![(REMAINING, "1.5"), (REMAINING, "+3"), (REMAINING, "99999999999999999999")], None, None),
+            (vec![(RESET, "1s"), (RESET, "2m"), (RESET, "3")], None, Some(120)),
+            (vec![(RESET, "1"), ("x-rate-limit-reset-tokens", "40")], None, Some(40)),
+            (vec![(RESET, "50"), ("x-rate-limit-reset-tokens", "40")], None, Some(50)),
+            (vec![(RESET, "1s, 6m0s")], None, Some(360)),
+        ] {
+            let tokens = Told { limit: None, remaining, reset: reset.map(Duration::from_secs) };
+            assert_eq!(told(&lines), Budgets { tokens, ..Budgets::default() }, "{lines:?}");
         }
     }
 
@@ -163,6 +192,21 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
+        #[test]
+        fn the_smallest_quota_counts_in_any_order_and_form(
+            numbers in prop::collection::vec(0..NUMBER_MAX, 1..4), noise in "[a-z.+-]{0,5}", listed in any::<bool>(),
+        ) {
+            let name = HeaderName::from_static("x-ratelimit-remaining-requests");
+            let mut texts: Vec<String> = numbers.iter().map(u64::to_string).chain([noise]).collect();
+            if listed {
+                texts = vec![texts.join(", ")];
+            }
+            let values = texts.iter().map(|text| (name.clone(), HeaderValue::from_str(text).unwrap()));
+            let mut headers = HeaderMap::new();
+            values.for_each(|(name, value)| { headers.append(name, value); });
+            prop_assert_eq!(budgets(&headers).requests.remaining, numbers.iter().min().copied());
+        }
+
         #[test]
         fn any_header_is_survived(raw in prop::collection::vec(any::<u8>(), 0..70)) {
             let Ok(value) = HeaderValue::from_bytes(&raw) else { return Ok(()) };

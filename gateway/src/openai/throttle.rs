@@ -1,7 +1,18 @@
 //! [`advice`]: how long a backend asks us to stay away, from whatever header says so.
 //!
-//! Never trusts a number: negative, infinite or unreadable values fall through to the next header, long waits are cut
-//! to a day. What to make of the wait is decided in `policy`.
+//! Never trusts a number, and where a backend contradicts itself it takes the cautious answer:
+//!
+//! | Told | Taken |
+//! |---|---|
+//! | a header twice, or a list in one line | the longest wait, the smallest quota (`all`) |
+//! | a value that is negative, signed, infinite, with an exponent or unreadable | nothing: the header's other values, then the next header |
+//! | a wait with decimals | that; of a quota nothing |
+//! | a wait beyond a day | a day; a quota beyond any: nothing |
+//! | `retry-after-ms` and `retry-after` within a second | the milliseconds: the other is rounded |
+//! | a `retry-after` that is longer than that | `retry-after` |
+//! | `retry-after` of zero and a reset time | zero: the explicit answer |
+//!
+//! What to make of the wait is decided in `policy`.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -12,6 +23,8 @@ use http::HeaderMap;
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest header value looked at, in bytes.
 const VALUE_LENGTH_MAX: usize = 64;
+/// What `retry-after` may say more than `retry-after-ms`: it has whole seconds.
+const ROUNDED: Duration = Duration::from_secs(1);
 
 /// Waits from here on are of a quota that is not Azure's minute.
 pub(super) const LONG: Duration = Duration::from_secs(60 * 60);
@@ -63,9 +76,9 @@ pub fn advice(headers: &HeaderMap, now_unix: u64) -> Option<Advice> {
     ];
     retry_after(headers, now_unix).or_else(|| {
         let resets = || {
-            RESETS
-                .iter()
-                .filter_map(|(name, source)| first(headers, name, reset).map(|wait| Advice { wait, source: *source }))
+            RESETS.iter().filter_map(|(name, source)| {
+                all(headers, name, reset).max().map(|wait| Advice { wait, source: *source })
+            })
         };
         resets().find(|advice| !advice.wait.is_zero()).or_else(|| resets().next())
     })
@@ -95,25 +108,29 @@ pub fn kind(budgets: &Budgets, advice: Option<Advice>) -> Throttle {
     }
 }
 
-/// The wait asked for explicitly, on any status: `retry-after-ms`, then `retry-after` (integer, float or HTTP date).
+/// The wait asked for explicitly, on any status: `retry-after-ms`, or `retry-after` (integer, float or HTTP date) where that
+/// is alone or says more than rounding does.
 #[must_use]
 pub fn retry_after(headers: &HeaderMap, now_unix: u64) -> Option<Advice> {
-    let millis = first(headers, "retry-after-ms", |text| number(text, 1000.0));
-    if let Some(wait) = millis {
-        return Some(Advice { wait, source: AdviceSource::RetryAfterMs });
-    }
-    first(headers, "retry-after", |text| number(text, 1.0).or_else(|| date(text, now_unix)))
-        .map(|wait| Advice { wait, source: AdviceSource::RetryAfter })
+    let millis = all(headers, "retry-after-ms", |text| number(text, 1000.0)).max();
+    let seconds = all(headers, "retry-after", |text| number(text, 1.0).or_else(|| date(text, now_unix))).max();
+    let seconds = seconds.filter(|seconds| millis.is_none_or(|millis| *seconds > millis + ROUNDED));
+    let told = |wait, source| Advice { wait, source };
+    seconds
+        .map(|wait| told(wait, AdviceSource::RetryAfter))
+        .or_else(|| millis.map(|wait| told(wait, AdviceSource::RetryAfterMs)))
 }
 
-/// The first value of a header that `read` understands.
-pub(super) fn first<T>(headers: &HeaderMap, name: &str, read: impl Fn(&str) -> Option<T>) -> Option<T> {
-    headers
-        .get_all(name)
-        .iter()
-        .filter(|value| value.len() <= VALUE_LENGTH_MAX)
-        .filter_map(|value| value.to_str().ok())
-        .find_map(|text| read(text.trim()))
+/// The values of a header that `read` understands, wherever it stands and however often.
+pub(super) fn all<T>(headers: &HeaderMap, name: &str, read: impl Fn(&str) -> Option<T>) -> impl Iterator<Item = T> {
+    let texts = headers.get_all(name).into_iter().filter(|value| value.len() <= VALUE_LENGTH_MAX);
+    texts.filter_map(|value| value.to_str().ok()).flat_map(move |text| {
+        let whole = read(text.trim());
+        // A date has a comma of its own.
+        let list = if whole.is_none() { text } else { "" };
+        let parts: Vec<T> = list.split(',').filter_map(|part| read(part.trim())).collect();
+        whole.into_iter().chain(parts)
+    })
 }
 
 /// A plain number, without sign or exponent; `per_second` of its units make a second.
@@ -268,12 +285,25 @@ mod tests {
             (vec![("retry-after", "9"), ("retry-after-ms", "8500")], (8500, RetryAfterMs)),
             (vec![("retry-after-ms", "x"), ("retry-after", "9")], (9000, RetryAfter)),
             (vec![("retry-after", "x"), ("retry-after", "7")], (7000, RetryAfter)),
+            (vec![("retry-after", "7"), ("retry-after", "90"), ("retry-after", "0")], (90_000, RetryAfter)),
+            (vec![("retry-after", "7, 90")], (90_000, RetryAfter)),
+            (vec![("retry-after", "-7, 3,")], (3000, RetryAfter)),
+            (vec![("retry-after", "5"), ("retry-after", "Tue, 15 Nov 1994 08:12:41 GMT")], (10_000, RetryAfter)),
+            (vec![("retry-after-ms", "80"), ("retry-after-ms", "1500")], (1500, RetryAfterMs)),
+            (vec![("retry-after-ms", "740"), ("retry-after", "1")], (740, RetryAfterMs)),
+            (vec![("retry-after-ms", "0"), ("retry-after", "1")], (0, RetryAfterMs)),
+            (vec![("retry-after-ms", "740"), ("retry-after", "60")], (60_000, RetryAfter)),
+            (vec![("retry-after-ms", "0"), ("retry-after", "1.5")], (1500, RetryAfter)),
+            (vec![("retry-after-ms", "90000"), ("retry-after", "1")], (90_000, RetryAfterMs)),
+            (vec![("retry-after-ms", "740"), ("retry-after", "-60")], (740, RetryAfterMs)),
+            (vec![("retry-after-ms", "1e9"), ("retry-after", "99999999999")], (86_400_000, RetryAfter)),
             (vec![("retry-after", "0"), ("x-ratelimit-reset-tokens", "7")], (0, RetryAfter)),
             (vec![("retry-after", "x"), ("x-ratelimit-reset-tokens", "7")], (7000, ResetTokens)),
             (vec![("x-ratelimit-reset-tokens", "7"), ("x-ratelimit-reset-requests", "3")], (3000, ResetRequests)),
             (vec![("x-ratelimit-reset-tokens", "7"), ("x-ratelimit-reset-requests", "0")], (7000, ResetTokens)),
             (vec![("x-ratelimit-reset-tokens", "0"), ("x-ratelimit-reset-requests", "0")], (0, ResetRequests)),
             (vec![("x-rate-limit-reset-tokens", "4")], (4000, ResetTokens)),
+            (vec![("x-ratelimit-reset-tokens", "4"), ("x-ratelimit-reset-tokens", "1m")], (60_000, ResetTokens)),
         ] {
             assert_eq!(ask(&lines), Some(want), "{lines:?}");
         }
@@ -282,6 +312,20 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(512))]
+        #[test]
+        fn no_other_header_line_ever_shortens_a_wait(
+            first in 0_u32..100_000, names in prop::collection::vec(any::<bool>(), 0..4), text in "[0-9.,-]{0,8}",
+        ) {
+            let mut headers = HeaderMap::new();
+            headers.append("retry-after", HeaderValue::from(first));
+            let alone = advice(&headers, NOW).unwrap().wait;
+            for millis in names {
+                let name = if millis { "retry-after-ms" } else { "retry-after" };
+                headers.append(name, HeaderValue::from_str(&text).unwrap());
+            }
+            prop_assert!(advice(&headers, NOW).unwrap().wait + ROUNDED >= alone);
+        }
+
         #[test]
         fn any_header_is_survived(
             raw in prop::collection::vec(any::<u8>(), 0..70), text in "[0-9.hmsun, GMTµ-]{0,30}", now in any::<u64>(),

@@ -109,7 +109,10 @@ fn a_line_says_everything_about_its_request() {
     assert!(line.get("code").is_none());
     let failed = Record { attempts: vec![attempt("sweden", "server_error", 500, 1)], ..record() };
     let failed: Value = serde_json::from_slice(&printed(&failed)).unwrap();
-    assert_eq!((&failed["attempts"][0]["failure"], failed["attempts"][0].get("throttle")), (&"overloaded".into(), None));
+    assert_eq!(
+        (&failed["attempts"][0]["failure"], failed["attempts"][0].get("throttle")),
+        (&"overloaded".into(), None)
+    );
     let bare = Record { client: Some("[2001:db8::7]:4711".parse().unwrap()), listener: None, status: None, ..record() };
     let line: Value = serde_json::from_slice(&printed(&bare)).unwrap();
     assert_eq!(line["client"], "[2001:db8::7]:4711");
