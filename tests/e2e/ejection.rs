@@ -44,7 +44,12 @@ const PLAIN: &str = "ejection: { failures: 2, jitter: 0%, advised_default: 1s, a
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn load_rate_limited_backend_rests_until_retry_after_in_milliseconds() {
-    rests(&[("retry-after-ms", "1200"), ("retry-after", "60")], PLAIN, 1200, 1600).await;
+    rests(&[("retry-after-ms", "1200"), ("retry-after", "2")], PLAIN, 1200, 1600).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn load_rate_limited_backend_that_contradicts_itself_rests_as_long_as_it_says() {
+    rests(&[("retry-after-ms", "100"), ("retry-after", "2")], PLAIN, 2000, 2400).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -50,13 +50,93 @@ async fn a_429_whose_body_alone_tells_rests_by_its_kind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_429_that_nobody_makes_up_for_is_relayed_as_received() {
+async fn a_429_that_nobody_makes_up_for_is_relayed_as_received_and_rests_by_its_kind() {
     let a = Sim::start("swedencentral").await;
-    let gateway = Setup::new().pool("ejection: { jitter: 0% }").backend("a", &a, "").start().await;
-    a.fault(bare("429_tokens"));
-    let answer = gateway.ask(&Ask::chat("gpt")).await;
-    assert_eq!((answer.status, answer.header("x-served-by")), (429, A), "{answer}");
-    assert!(answer.text().contains("have exceeded token rate limit"), "{answer}");
+    let times = "ejection: { jitter: 0%, advised_default: 30s, day_quota: 5m }";
+    for (preset, kind, rest) in [
+        ("429_tokens", "token_rate", 60.0),
+        ("429_requests", "call_rate", 9.0),
+        ("429_day", "day_quota", 300.0),
+        ("429_capacity", "capacity", 30.0),
+        ("429_ptu", "provisioned", 1.0),
+    ] {
+        let gateway = Setup::new().pool(times).backend("a", &a, "").start().await;
+        a.clear();
+        a.fault(bare(preset));
+        let ask = Ask::chat("gpt");
+        let proto = if rest > 50.0 { Proto::H2c } else { Proto::H1 };
+        let answer = gateway.client(proto).ask(&ask).await;
+        assert_eq!((answer.status, answer.header("x-served-by")), (429, A), "{answer}");
+        assert!(answer.json()["error"]["message"].is_string(), "{answer}");
+        let left = rests(&gateway, "a").await;
+        assert!(left <= rest && left > rest - 1.0 - rest / 100.0, "{preset}: {left}");
+        let record = gateway.record(&ask.id).await;
+        let attempt = &record["attempts"][0];
+        assert_eq!((&attempt["throttle"], &attempt["outcome"]), (&kind.into(), &"rate_limited".into()), "{record}");
+        let metrics = gateway.metrics().await;
+        assert_eq!(metrics.count("tidegate_throttles_total", &[("backend", "a"), ("kind", kind)]), 1, "{preset}");
+        assert_eq!(metrics.count("tidegate_throttles_total", &[]), 1, "{preset}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_500_that_is_relayed_is_counted_by_what_its_body_says() {
+    let a = Sim::start("swedencentral").await;
+    let overloaded = StatusFault { status: Some(500), ..StatusFault::preset("overload") };
+    for (fault, kind) in [(StatusFault::preset("500"), "internal"), (overloaded, "overloaded")] {
+        let gateway = Setup::new().backend("a", &a, "").start().await;
+        a.clear();
+        a.fault(FaultRule::new(FaultKind::Status(fault)));
+        let ask = Ask::chat("gpt");
+        assert_eq!(gateway.ask(&ask).await.status, 500);
+        assert_eq!(gateway.record(&ask.id).await["attempts"][0]["failure"], kind);
+        let metrics = gateway.metrics().await;
+        assert_eq!(metrics.count("tidegate_server_errors_total", &[("backend", "a"), ("kind", kind)]), 1, "{kind}");
+        assert_eq!(metrics.count("tidegate_server_errors_total", &[]), 1, "{kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relayed_429_waits_for_no_body_and_rests_before_it_is_known() {
+    let body =
+        r#"{"error":{"code":"429","message":"You have exceeded token rate limit. Please retry after 60 seconds."}}"#;
+    let wire = Wire::serve(move |mut connection| async move {
+        let mut request = Vec::new();
+        while !request.ends_with(b"}") {
+            if !connection.read_buf(&mut request).await.is_ok_and(|length| length > 0) {
+                return;
+            }
+        }
+        let (half, rest) = body.split_at(20);
+        let length = body.len();
+        let head = "HTTP/1.1 429 Too Many Requests\r\ncontent-type: application/json\r\ncontent-length: ";
+        let _ = connection.write_all(format!("{head}{length}\r\n\r\n{half}").as_bytes()).await;
+        tokio::time::sleep(secs(1)).await;
+        let _ = connection.write_all(rest.as_bytes()).await;
+        tokio::time::sleep(secs(5)).await;
+    })
+    .await;
+    for leaves in [true, false] {
+        let setup = Setup::new().pool("ejection: { jitter: 0%, advised_default: 20s }");
+        let gateway = setup.backend_at("a", "swedencentral", &wire.url(), "").start().await;
+        let ask = Ask::chat("gpt");
+        let opened = gateway.client(Proto::H2c).open(&ask).await;
+        assert!(opened.head < secs(1) - secs(1) / 4, "{:?}", opened.head);
+        if leaves {
+            let left = rests(&gateway, "a").await;
+            assert!((18.0..=20.0).contains(&left), "{left}");
+            drop(opened);
+        } else {
+            assert_eq!(opened.read().await.text(), body);
+            let left = rests(&gateway, "a").await;
+            assert!((56.0..=60.0).contains(&left), "{left}");
+        }
+        let kind = if leaves { "capacity" } else { "token_rate" };
+        assert_eq!(gateway.record(&ask.id).await["attempts"][0]["throttle"], kind);
+        let metrics = gateway.metrics().await;
+        assert_eq!(metrics.count("tidegate_throttles_total", &[("kind", kind)]), 1, "{kind}");
+        assert_eq!(metrics.count("tidegate_throttles_total", &[]), 1, "{kind}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

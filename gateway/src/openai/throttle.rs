@@ -84,7 +84,7 @@ pub fn advice(headers: &HeaderMap, now_unix: u64) -> Option<Advice> {
     })
 }
 
-/// What a 429 is about, by its header alone: its body is not waited for before another backend is asked.
+/// What a 429 is about, by its header alone.
 #[must_use]
 pub fn kind(budgets: &Budgets, advice: Option<Advice>) -> Throttle {
     let Budgets { tokens, requests } = budgets;

@@ -385,5 +385,8 @@ fn jittered(rest: Duration, params: &Ejection, chance: &mut Chance) -> Duration 
     rest.saturating_add(rest.mul_f64(params.jitter.clamp(0.0, 1.0) * chance.share()))
 }
 
+mod revise;
+pub use revise::Recorded;
+
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! What follows from an outcome is decided in `policy::failover` alone; this file gathers what that decision needs.
 
 use super::capable;
-use super::context::{Admission, Current, RequestContext, Step, Verdict};
+use super::context::{Admission, Current, Kind, RequestContext, Step, Verdict};
 use super::deadline::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT};
 use super::hold::{
     self, CONTEXT_EXCEEDED, DEPLOYMENT_MISSING, RATE_LIMITED, SERVER_ERROR, STREAM_BROKEN, STREAM_FAILED,
@@ -14,12 +14,11 @@ use super::pin;
 use super::select::RETRY_AFTER;
 use crate::config::snapshot::Auth;
 use crate::domain::{Denial, Failure, Fault, Moment, Outcome, Throttle};
-use crate::openai::answer::{self, Media};
 use crate::openai::operation::Operation;
 use crate::openai::sse::{StreamError, StreamErrorKind};
 use crate::openai::trouble::About;
 use crate::openai::{quota, spillover, throttle};
-use crate::policy::eject::{Standing, Transition};
+use crate::policy::eject::{Recorded, Standing, Transition};
 use crate::policy::failover::{self, Next, Refusal, Situation};
 use crate::state::{BackendState, Pick, PoolState};
 use crate::telemetry::clock;
@@ -84,27 +83,22 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
         return Verb::Relay;
     }
     let advice = advice.map(|advice| advice.wait);
-    if is_unclear(ctx, header) && moves_on(ctx, outcome, now) {
-        if let (Some(current), Some(admission)) = (ctx.attempts.current.as_mut(), &ctx.admission) {
+    let unclear = kind::is_unclear(ctx, header);
+    let moves_on = unclear && moves_on(ctx, outcome, now);
+    if let (Some(current), Some(admission)) = (ctx.attempts.current.as_mut().filter(|_| unclear), &ctx.admission) {
+        current.unclear = !moves_on;
+        if moves_on {
             current.advice = advice;
             admission.desk.look();
+            return Verb::Relay;
         }
-        return Verb::Relay;
     }
     finish(ctx, outcome, advice, now);
-    decide(ctx, outcome, now)
-}
-
-/// Whether only the body tells what a 429 or a 500 is about.
-fn is_unclear(ctx: &RequestContext, header: &ResponseHeader) -> bool {
-    let current = ctx.attempts.current.as_ref();
-    let unclear = match current.map(|current| (current.throttle, current.failure)) {
-        Some((Some(kind), _)) => matches!(kind, Throttle::Capacity | Throttle::Unknown),
-        Some((_, Some(failure))) => failure == Failure::Internal,
-        _ => false,
-    };
-    let upgrade = ctx.envelope.as_ref().is_some_and(|envelope| envelope.upgrade);
-    unclear && !upgrade && answer::media(header.headers.get(header::CONTENT_TYPE)) == Media::Json
+    let verb = decide(ctx, outcome, now);
+    if verb != Verb::Relay {
+        kind::conclude(ctx, None, now);
+    }
+    verb
 }
 
 /// Whether another attempt will follow, so that this answer is not relayed.
@@ -254,33 +248,19 @@ pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
 /// Records the outcome of the attempt under way and closes it.
 pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<Duration>, now: Moment) {
     let Some(current) = ctx.attempts.current.take() else { return };
+    kind::conclude(ctx, None, now);
     let outdated = is_outdated(ctx, &current, outcome, now);
-    let Current { mut ticket, backend, started, status, throttle, failure, short, spillover, .. } = current;
-    let throttle = outcome.is_throttled().then(|| throttle.unwrap_or(Throttle::Unknown));
-    let failed = matches!(outcome, Outcome::ServerError | Outcome::StreamFailed);
-    let failure = failed.then(|| failure.unwrap_or(Failure::Internal));
-    if let Some(kind) = throttle {
-        ticket.throttled(kind);
+    let Current { mut ticket, backend, started, status, throttle, failure, short, unclear, spillover, .. } = current;
+    let kind = Kind::of(outcome, throttle, failure, short);
+    let draw = fastrand::u64(..);
+    if let Some(throttle) = kind.throttle {
+        ticket.throttled(throttle);
     }
-    if short || throttle == Some(Throttle::Capacity) {
-        ticket.region_is_short(now);
-    }
+    let transition = if outdated { None } else { ticket.finish(outcome, advice, now, draw) };
     let state = Arc::clone(ticket.state());
-    let transition = if outdated {
-        drop(ticket);
-        None
-    } else {
-        ticket.finish(outcome, advice, now, fastrand::u64(..))
-    };
     let Some(pool) = ctx.admission.as_ref().and_then(|a| ctx.arrival.live.pools.get(a.pool)) else { return };
     if let Some(bound) = pool.backends.get(backend) {
         bound.meters.attempted(outcome);
-        if let Some(throttle) = throttle {
-            bound.meters.throttled(throttle);
-        }
-        if let Some(failure) = failure {
-            bound.meters.failed(failure);
-        }
         if let Some(spillover) = &spillover {
             bound.meters.spilled(spillover.error.is_some());
         }
@@ -292,9 +272,16 @@ pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<
             bound.meters.ejected(reason.label());
         }
     }
+    if unclear {
+        let recorded = Recorded { kind: kind.throttle.unwrap_or(Throttle::Unknown), advice, at: now, draw };
+        kind::leave_open(ctx, ticket, kind, recorded);
+    } else {
+        kind::tell(ctx, &ticket, kind, now);
+    }
     if let Some(transition) = transition {
         tell(&state, &transition, now);
     }
+    let Kind { throttle, failure, .. } = kind;
     ctx.attempts.trail.push(Step { backend, outcome, status, throttle, failure, spillover, took: now.since(started) });
 }
 
@@ -393,6 +380,8 @@ fn verdict(ctx: &RequestContext, refusal: Refusal, now: Moment) -> Verdict {
     }
     .into()
 }
+
+pub(super) mod kind;
 
 #[cfg(test)]
 mod tests;

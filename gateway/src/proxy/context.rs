@@ -10,6 +10,7 @@ use crate::openai::operation::{Operation, Shape};
 use crate::openai::spillover::Spillover;
 use crate::openai::sse::{BodyScanner, Scanner, Stripper};
 use crate::policy::distance::Spot;
+use crate::policy::eject::Recorded;
 use crate::policy::rules::Matched;
 use crate::policy::screen::finding::Findings;
 use crate::policy::screen::ruleset::{Policy, Screening};
@@ -186,6 +187,8 @@ pub(super) struct Attempts {
     pub(super) prompt: u64,
     /// The attempt under way.
     pub(super) current: Option<Current>,
+    /// The last one, where its answer is relayed and has not told yet what it is about.
+    pub(super) unclear: Option<Box<Unclear>>,
     /// Picked by `classify` for the next attempt.
     pub(super) next: Option<Ticket>,
     /// Finished ones, for the access log.
@@ -206,6 +209,8 @@ pub(super) struct Current {
     pub(super) failure: Option<Failure>,
     /// It says that its region is short of the model.
     pub(super) short: bool,
+    /// Its answer is relayed, and only its body tells what it is about.
+    pub(super) unclear: bool,
     /// What Azure itself has spilled over.
     pub(super) spillover: Option<Box<Spillover>>,
     /// Its stream was asked for a usage that the client did not ask for.
@@ -220,6 +225,23 @@ pub(super) struct Current {
     pub(super) fresh: bool,
     /// Version of the token of ours that it was sent with.
     pub(super) token: Option<u64>,
+}
+
+/// What is known of a 429 or a 5xx.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Kind {
+    pub(super) throttle: Option<Throttle>,
+    pub(super) failure: Option<Failure>,
+    /// Its region is short of the model.
+    pub(super) short: bool,
+}
+
+/// A failure that is relayed before its body has told what it is about.
+pub(super) struct Unclear {
+    pub(super) ticket: Ticket,
+    pub(super) kind: Kind,
+    /// What its rest went by.
+    pub(super) recorded: Recorded,
 }
 
 /// One finished attempt.
@@ -257,7 +279,7 @@ pub(super) enum Meter {
     Events(Box<Scanner>),
     /// One JSON answer.
     Body(Box<BodyScanner>),
-    /// A refusal of the request: its beginning, as far as it is looked at.
+    /// A refusal of the request, or a failure that has not told what it is about: its beginning, as far as it is looked at.
     Refusal(Vec<u8>),
     /// A WebSocket: nothing to read, counted while it is open.
     Tunnel,

@@ -293,6 +293,9 @@ impl ProxyHttp for Gateway {
             classify::begun(ctx);
         }
         relay::pass(ctx, body, end_of_stream);
+        if ctx.attempts.unclear.is_some() {
+            classify::kind::hear(ctx, end_of_stream, clock::now());
+        }
         Ok(None)
     }
 

@@ -30,7 +30,9 @@ pub(super) fn begin(ctx: &mut RequestContext, header: &mut ResponseHeader, now: 
         _ if header.status == StatusCode::SWITCHING_PROTOCOLS => Meter::Tunnel,
         Media::EventStream => Meter::Events(Box::new(tokens::scanner(ctx))),
         Media::Json if header.status.is_success() => Meter::Body(Box::default()),
-        Media::Json if header.status == StatusCode::BAD_REQUEST => Meter::Refusal(Vec::new()),
+        Media::Json if header.status == StatusCode::BAD_REQUEST || ctx.attempts.unclear.is_some() => {
+            Meter::Refusal(Vec::new())
+        }
         Media::Json | Media::Other => Meter::Off,
     };
     let status = header.status.as_u16();

@@ -37,6 +37,7 @@ pub(super) fn settle(
     now: Moment,
 ) {
     close_attempt(ctx, error, now);
+    classify::kind::conclude(ctx, None, now);
     let ending = ending(ctx, error, session.response_written().is_some());
     let consumed = tokens::consumed(ctx);
     let counted = tokens::counted(ctx, consumed);

@@ -7,7 +7,7 @@ use super::headroom::HeadroomCell;
 use super::shared_name::SharedName;
 use crate::domain::{BackendId, Moment};
 use crate::policy::affinity;
-use crate::policy::eject::{Ejection, Machine, Report, Standing, Transition};
+use crate::policy::eject::{Ejection, Machine, Recorded, Report, Standing, Transition};
 use crate::policy::health::{Health, HealthChange, Thresholds};
 use crate::policy::latency;
 use crate::policy::select::Candidate;
@@ -342,6 +342,13 @@ impl BackendState {
         }
         self.publish(&machines.ejection);
         transition
+    }
+
+    /// The 429 that was recorded as `first` is what `then` says.
+    pub(super) fn revise(&self, first: &Recorded, then: &Recorded, params: &Ejection) {
+        let mut machines = self.machines.lock();
+        machines.ejection.revise(first, then, params);
+        self.publish(&machines.ejection);
     }
 
     /// What is left of its rest after a 429 that this gateway has met itself.

@@ -5,7 +5,7 @@ use super::headroom::HeadroomCell;
 use super::roster::{PoolCore, Tried};
 use crate::domain::{Budgets, Cost, Moment, Outcome, Region, Throttle};
 use crate::policy::budget::Spending;
-use crate::policy::eject::{Report, Transition};
+use crate::policy::eject::{Recorded, Report, Transition};
 use crate::policy::headroom::Mark;
 use crate::policy::select::Choice;
 use crate::policy::throttle;
@@ -164,6 +164,20 @@ impl Ticket {
         }
         self.release();
         transition
+    }
+
+    /// The 429 that the attempt has finished with as `first` is what `then` says.
+    pub fn revise(&self, first: &Recorded, then: &Recorded, now: Moment) {
+        if first == then {
+            return;
+        }
+        if then.kind == Throttle::Provisioned
+            && let Some(headroom) = self.headroom()
+        {
+            let rest = throttle::rest(then.kind, then.advice, &self.core.ejection.rests);
+            headroom.refused(rest.time, now);
+        }
+        self.state.revise(first, then, &self.core.ejection);
     }
 
     fn report(&mut self, outcome: Outcome, advice: Option<Duration>, now: Moment, draw: u64) -> Option<Transition> {
