@@ -7,6 +7,7 @@
 use crate::domain::{IdFlaw, Secret};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use memchr::memmem;
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::{digest, hmac};
 use std::fmt;
@@ -171,6 +172,25 @@ pub fn split(text: &str) -> Option<(&str, &str)> {
 pub fn is_sealed(rest: &str) -> bool {
     // No id of Azure's is as long and begins so.
     rest.strip_prefix(MARK_OF_ANY_VERSION).is_some_and(|rest| rest.starts_with(is_digit)) && rest.len() > SHORTEST
+}
+
+/// Whether a sealed id may stand somewhere in a text: one search, for [`MARK`] behind the end of a prefix, which may be escaped as in
+/// JSON. Data in base64 holds the mark alone every now and then.
+#[must_use]
+pub fn may_hold(text: &[u8]) -> bool {
+    const ESCAPED: usize = r"\u005f".len();
+    memmem::find_iter(text, MARK).any(|at| {
+        let front = text.get(..at).unwrap_or_default();
+        let behind_prefix = match front.last() {
+            Some(b'_' | b'-') => true,
+            Some(b'f' | b'F' | b'd' | b'D') => {
+                let escape = front.get(at.saturating_sub(ESCAPED)..).unwrap_or_default();
+                escape.eq_ignore_ascii_case(br"\u005f") || escape.eq_ignore_ascii_case(br"\u002d")
+            }
+            _ => false,
+        };
+        behind_prefix && text.len() - at > SHORTEST
+    })
 }
 
 /// Shortest base64 of what is sealed.

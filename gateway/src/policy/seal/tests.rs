@@ -38,6 +38,31 @@ fn a_sealed_id_keeps_its_prefix_and_tells_nothing_else() {
 }
 
 #[test]
+fn one_search_finds_whatever_was_sealed_and_data_hides_no_walk_behind_a_chance_hit() {
+    let sealed = seal(&sealer(&["a"]), OWNER, "file-68af1c0f");
+    let other = seal(&sealer(&["a"]), OWNER, "resp_68af1c0f");
+    let escaped = [sealed.replacen('-', "\\u002D", 1), other.replacen('_', "\\u005f", 1)];
+    for id in [&sealed, &other].into_iter().chain(&escaped) {
+        for text in [id.clone(), format!("tg1 {id}"), format!("data:image/png;base64,Atg1{id}"), format!("{id}\"}}]}}")]
+        {
+            assert!(may_hold(text.as_bytes()), "{text}");
+        }
+    }
+    let data = "A".repeat(100);
+    for text in [
+        "",
+        "tg1",
+        "_tg1",
+        "file-tg1AAAA",
+        &format!("xtg1{data}"),
+        &format!("\\u0041tg1{data}"),
+        &format!("ftg1{data}"),
+    ] {
+        assert!(!may_hold(text.as_bytes()), "{text}");
+    }
+}
+
+#[test]
 fn what_does_not_open_has_its_reason() {
     let (ours, older) = (sealer(&["new", "old"]), sealer(&["old"]));
     let sealed = seal(&ours, OWNER, "thread_abc");

@@ -3,9 +3,9 @@
 //! stand, `openai::ids`'s.
 
 mod opening;
-mod seal;
+mod sealing;
 
-pub(super) use seal::Seal;
+pub(super) use sealing::Seal;
 
 use super::authenticate::scopes;
 use super::context::{Pin, RequestContext};
@@ -17,16 +17,13 @@ use crate::openai::answer::Media;
 use crate::openai::ids;
 use crate::openai::operation::{self, Operation, Style, Target};
 use crate::policy::route::{self as policy, Match};
-use crate::policy::seal::{MARK, Owner, Sealer, digest_of};
+use crate::policy::seal::{self, MARK, Owner, Sealer, digest_of};
 use crate::state::Tried;
 use bytes::Bytes;
 use http::{Method, header};
-use memchr::memmem;
 use opening::Opening;
 use pingora::http::{RequestHeader, ResponseHeader};
 
-/// Key of a reference that calls without state have, too.
-const FILE: &[u8] = b"file_id";
 /// End of the paths whose answers are files: what is in them is the client's own.
 const CONTENT: &str = "/content";
 
@@ -102,14 +99,13 @@ fn read(
     opening: &mut Opening<'_>,
 ) -> Option<String> {
     let (path, query) = (request.uri.path(), request.uri.query());
-    let marked = |text: &str| memmem::find(text.as_bytes(), MARK.as_bytes()).is_some();
-    let asked = (kept || query.is_some_and(marked))
+    let asked = (kept || query.is_some_and(|query| seal::may_hold(query.as_bytes())))
         .then(|| ids::target(target, (path, query), target.bound().is_some(), opening))
         .flatten();
     let content_type = request.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let told = if is_multipart(content_type) {
         ids::form(body, MARK, opening)
-    } else if kept || memmem::find(body, MARK.as_bytes()).is_some() || memmem::find(body, FILE).is_some() {
+    } else if kept || seal::may_hold(body) {
         ids::body(body, opening)
     } else {
         None

@@ -1,7 +1,7 @@
 //! Answers that were sealed, and what becomes of them when they come back.
 
 use super::opening::Opening;
-use super::seal::Sealing;
+use super::sealing::Sealing;
 use crate::domain::{IdFlaw, Secret};
 use crate::openai::ids::{self, Answer};
 use crate::policy::seal::{Key, Owner, Sealer};
