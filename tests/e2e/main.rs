@@ -52,6 +52,7 @@ mod slowhttptest;
 mod smuggling;
 mod spillover;
 mod stateful;
+mod stored;
 mod strict_limits;
 mod tokens;
 mod translation;

@@ -7,12 +7,12 @@ use std::process::Stdio;
 use tidegate::domain::{ApiKey, KeyHash, make_key};
 use tokio::process::Command;
 
-const NEW: &str =
+pub(crate) const NEW: &str =
     "stateful: { keys: [ { id: new, secret: { env: ID_KEY_NEW } }, { id: old, secret: { env: ID_KEY_OLD } } ] }";
 const OLD: &str = "stateful: { keys: [ { id: old, secret: { env: ID_KEY_OLD } } ] }";
 const NEW_ALONE: &str = "stateful: { keys: [ { id: new, secret: { env: ID_KEY_NEW } } ] }";
 
-fn keyed(setup: Setup, stateful: &str) -> Setup {
+pub(crate) fn keyed(setup: Setup, stateful: &str) -> Setup {
     setup
         .top(stateful)
         .env("ID_KEY_NEW", "5f0c7a1e9b3d4826a7c5e1f09b8d2436")
@@ -25,7 +25,7 @@ fn key(number: u8) -> String {
 }
 
 /// Two consumers with the keys 1 and 2.
-fn consumers(setup: Setup) -> Setup {
+pub(crate) fn consumers(setup: Setup) -> Setup {
     let entry = |name: &str, number: u8, more: &str| {
         let key = key(number);
         let id = ApiKey::parse(&key).map(|parsed| parsed.id.to_owned()).unwrap();
@@ -35,7 +35,7 @@ fn consumers(setup: Setup) -> Setup {
     setup.top(&format!("consumers: [ {}, {} ]", entry("one", 1, scoped), entry("two", 2, "")))
 }
 
-fn by(ask: Ask, number: u8) -> Ask {
+pub(crate) fn by(ask: Ask, number: u8) -> Ask {
     ask.header("api-key", &key(number))
 }
 
@@ -43,19 +43,19 @@ fn response(more: &str) -> Ask {
     Ask::json("/openai/v1/responses", format!(r#"{{"model":"gpt","input":"hi"{more}}}"#))
 }
 
-fn get(path: &str) -> Ask {
+pub(crate) fn get(path: &str) -> Ask {
     Ask::new("GET", &format!("/openai/v1/{path}"))
 }
 
 /// The id of a 200.
 #[track_caller]
-fn id(answer: &Answer) -> String {
+pub(crate) fn id(answer: &Answer) -> String {
     assert_eq!(answer.status, 200, "{answer}");
     answer.json()["id"].as_str().expect("an id").to_owned()
 }
 
 #[track_caller]
-fn refused(answer: &Answer, status: u16, code: &str) {
+pub(crate) fn refused(answer: &Answer, status: u16, code: &str) {
     assert_eq!((answer.status, answer.code().as_str()), (status, code), "{answer}");
 }
 
@@ -86,8 +86,8 @@ async fn the_sdk_finds_everything_again_where_it_was_made() {
     assert!(torn.into_iter().all(|record| record["id_flaw"] == "torn" && record["attempts"] == json!([])));
     for sim in [&a, &b] {
         let records = sim.records();
-        let deleted =
-            records.iter().filter(|r| r.method == "DELETE" && r.path_and_query.contains("/responses/")).count();
+        let of_those = |path: &str| path.contains("/responses/") || path.contains("/chat/completions/");
+        let deleted = records.iter().filter(|r| r.method == "DELETE" && of_those(&r.path_and_query)).count();
         // Each of these is asked for once more.
         let wrong: Vec<_> = records.iter().filter(|record| record.status == 404).collect();
         assert_eq!(wrong.len(), deleted, "{} was asked for what is another's: {wrong:#?}", sim.name());

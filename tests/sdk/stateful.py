@@ -86,6 +86,32 @@ def reasoning(sdk, sealed):
     return region(first.output_text)
 
 
+def completions(sdk, sealed):
+    """Chat completions with `store`; those without keep Azure's id."""
+    asked = {"model": "gpt", "messages": [{"role": "user", "content": "one"}]}
+    kept = check(sdk.chat.completions.create(**asked, store=True, metadata={"topic": "tides"}), sealed)
+    again = check(sdk.chat.completions.retrieve(kept.id), sealed)
+    assert again.id == kept.id and again.choices[0].message.content == kept.choices[0].message.content
+    assert sdk.chat.completions.messages.list(kept.id).data == []
+    changed = check(sdk.chat.completions.update(kept.id, metadata={"completion_id": "my_own"}), sealed)
+    assert changed.metadata == {"completion_id": "my_own"}
+    chunks = list(sdk.chat.completions.create(**asked, store=True, stream=True))
+    ids = {check(chunk, sealed).id for chunk in chunks if chunk.id}
+    assert len(ids) == 1 and len(chunks) > 3, chunks
+    text = "".join(choice.delta.content or "" for chunk in chunks for choice in chunk.choices)
+    streamed = check(sdk.chat.completions.retrieve(ids.pop()), sealed)
+    assert streamed.choices[0].message.content == text
+    check(sdk.chat.completions.create(**asked), False)
+    check(sdk.chat.completions.create(**asked, store=False), False)
+    assert check(sdk.chat.completions.delete(kept.id), sealed).id == kept.id
+    try:
+        sdk.chat.completions.retrieve(kept.id)
+        raise AssertionError("it is deleted")
+    except openai.NotFoundError:
+        pass
+    return region(kept.choices[0].message.content)
+
+
 def conversation(sdk, sealed):
     talk = check(sdk.conversations.create(metadata={"topic": "tides"}), sealed)
     homes = {region(sdk.responses.create(model="gpt", input="x", conversation=talk.id).output_text) for _ in range(3)}
@@ -145,7 +171,7 @@ def threads(sdk, sealed):
 def main():
     kind, base, mode = sys.argv[1:4]
     sdk, sealed = client(kind, base), mode == "sealed"
-    for call in (responses, reasoning, conversation, files, threads):
+    for call in (responses, reasoning, completions, conversation, files, threads):
         met, count = set(), 0
         while count < ROUNDS or (sealed and count < ROUNDS_MAX and len(met) < 2):
             home = call(sdk, sealed)

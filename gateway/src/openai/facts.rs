@@ -40,6 +40,8 @@ pub struct Facts {
     /// The field that ties the request to state on one backend: `previous_response_id`, `conversation` or
     /// `background`.
     pub bound: Option<&'static str>,
+    /// The answer is to be stored: `store: true`. Responses are, unless it is `false`.
+    pub store: bool,
     /// Where the value of `prompt_cache_key` stands.
     pub cache_key: Option<Range<usize>>,
     /// The same of `conversation`, or else of `user`.
@@ -136,6 +138,7 @@ pub fn from_json(body: &[u8], require_model: bool) -> Result<Facts, FactsProblem
         max_tokens: fields.max_tokens,
         n: fields.n,
         bound: fields.bound,
+        store: fields.store,
         cache_key: fields.cache_key.map(|raw| span(body, raw)),
         talk: fields.conversation.or(fields.user).map(|raw| span(body, raw)),
         prompt: fields.prompt.map(|raw| span(body, raw)),
@@ -196,6 +199,7 @@ struct Fields<'a> {
     max_tokens: Option<u64>,
     n: Option<u64>,
     bound: Option<&'static str>,
+    store: bool,
     cache_key: Option<&'a RawValue>,
     conversation: Option<&'a RawValue>,
     user: Option<&'a RawValue>,
@@ -221,6 +225,7 @@ impl<'a> Fields<'a> {
                 }
             }
             Key::Background if raw.get() == "true" => self.bound = Some("background"),
+            Key::Store => self.store |= raw.get() == "true",
             Key::Cache if is_text(raw) => self.cache_key = Some(raw),
             Key::User if is_text(raw) => self.user = Some(raw),
             Key::Prompt => self.prompt = Some(raw),
@@ -273,6 +278,7 @@ enum Key {
     N,
     Bound(&'static str),
     Background,
+    Store,
     Cache,
     User,
     Prompt,
@@ -298,6 +304,7 @@ impl<'de> Deserialize<'de> for Key {
                     "previous_response_id" => Key::Bound("previous_response_id"),
                     "conversation" => Key::Bound("conversation"),
                     "background" => Key::Background,
+                    "store" => Key::Store,
                     "prompt_cache_key" => Key::Cache,
                     "user" => Key::User,
                     "messages" | "input" | "prompt" => Key::Prompt,

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use http::Method;
 use memchr::memchr;
 
 use crate::domain::Denial;
@@ -143,6 +144,13 @@ impl Target<'_> {
     pub fn shape(&self, path: &str) -> Shape {
         let rest_at = path.len().saturating_sub(self.rest.len());
         Shape { style: self.style, operation: self.operation, named: self.deployment.is_some(), rest_at }
+    }
+
+    /// What the method makes of it: chat completions are made by POST; any other call there is about those that are stored.
+    #[must_use]
+    pub fn asked_by(self, method: &Method) -> Self {
+        let stored = self.operation == Operation::ChatCompletions && method != Method::POST;
+        Self { operation: if stored { Operation::Other } else { self.operation }, ..self }
     }
 
     /// The kind of stored thing this path addresses, when one resource owns it: another backend cannot answer.

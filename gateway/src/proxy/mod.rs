@@ -65,7 +65,6 @@ pub use overload::Doorman;
 pub use pin::leads_to;
 
 use crate::domain::{Denial, Outcome};
-use crate::openai::operation;
 use crate::telemetry::clock;
 use async_trait::async_trait;
 use authenticate::Asked;
@@ -138,7 +137,7 @@ impl Gateway {
         }
         rules::rule(session, &mut ctx.ruled, (&live, envelope), Some(body.0.len()))?;
         let (caller, forced) = (ctx.caller.as_ref(), ctx.ruled.as_ref().and_then(|ruled| ruled.pool(&live)));
-        let call = (session.req_header(), &operation::parse(session.req_header().uri.path()).map_err(Denial::from)?);
+        let call = (session.req_header(), &route::target(session.req_header())?);
         models::answer(call, &live, authenticate::scopes(caller, &live))?;
         ctx.pin = pin::open(call, &mut body.0, (caller, &live))?;
         let routed = pin::route(call, &body.0, (ctx.pin.as_deref(), caller, &live), forced)?;

@@ -32,6 +32,11 @@ pub(super) struct Routed {
     pub(super) multipart: bool,
 }
 
+/// What the path and the method of a request ask for.
+pub(super) fn target(request: &RequestHeader) -> Result<Target<'_>, Denial> {
+    Ok(operation::parse(request.uri.path())?.asked_by(&request.method))
+}
+
 /// Finds the route of a request whose body is known. `find` says which route takes it.
 pub(super) fn route(
     (request, target): Call<'_>,

@@ -65,6 +65,9 @@ pub(crate) async fn answer(visit: &Visit<'_>, mut call: Call, plan: Plan, manner
     if operation == Operation::Responses && plan.facts.store != Some(false) {
         visit.shared.stored.lock().insert(&responses::id(&draft), responses::document(&draft, &plan.facts));
     }
+    if operation == Operation::Chat && plan.facts.store == Some(true) {
+        visit.shared.things.lock().store(serde_json::from_str(&draft.chat()).unwrap_or_default());
+    }
     let steps = if frame.is_some() { 0 } else { u32::try_from(plan.tokens).unwrap_or(u32::MAX) };
     let pause = tempo.first.saturating_add(tempo.step.saturating_mul(steps));
     if !pause.is_zero() {

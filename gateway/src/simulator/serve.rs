@@ -209,6 +209,8 @@ impl Visit<'_> {
         let asked = Asked {
             method: &self.head.method,
             tail: self.target.id.unwrap_or_default(),
+            query: self.head.uri.query().unwrap_or_default(),
+            v1: self.target.v1,
             body,
             unique: &answer::unique(self),
             marker: &format!("[{region}/things]"),

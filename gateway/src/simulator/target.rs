@@ -155,7 +155,8 @@ fn operation<'a>(method: &http::Method, tail: &'a str) -> (Operation, Option<&'a
     if let Some(id) = tail.strip_prefix("responses/") {
         return (Operation::StoredResponse, Some(id));
     }
-    if things::is_about(tail) {
+    let makes = tail == "chat/completions" && method == http::Method::POST;
+    if !makes && things::is_about(tail) {
         return (Operation::Thing, Some(tail));
     }
     if let Some(id) = tail.strip_prefix("models/") {
@@ -208,7 +209,8 @@ mod tests {
         assert_eq!(target(http::Method::GET, "/openai/v1/responses/resp_1").0, Operation::StoredResponse);
         assert_eq!(target(http::Method::GET, "/openai/models?api-version=1").0, Operation::Models);
         assert_eq!(target(http::Method::HEAD, "/").0, Operation::Alive);
-        assert_eq!(target(http::Method::GET, "/openai/v1/chat/completions").0, Operation::Unknown);
+        assert_eq!(target(http::Method::GET, "/openai/v1/chat/completions").0, Operation::Thing);
+        assert_eq!(target(http::Method::GET, "/openai/v1/completions").0, Operation::Unknown);
         assert_eq!(target(post(), "/v1/chat/completions").0, Operation::Unknown);
     }
 }

@@ -1,5 +1,5 @@
 //! What a region keeps besides responses: files, batches, vector stores, assistants, threads with their messages and runs,
-//! conversations, containers, fine-tuning jobs. A region knows its own and nobody else's.
+//! conversations, containers, fine-tuning jobs, chat completions that are stored. A region knows its own and nobody else's.
 //!
 //! A document is what the client sent, with an id, a kind and what the calls of the SDKs read. Nothing is worked on: a batch or a
 //! run is completed as soon as it is made.
@@ -14,8 +14,11 @@ use std::collections::VecDeque;
 /// Things kept; the oldest are forgotten first.
 const THINGS_MAX: usize = 1024;
 
+/// Things on a page of a list, where nothing is said.
+const PAGE: usize = 20;
+
 /// Families with the prefix of their ids and the kind of their objects.
-const FAMILIES: [(&str, &str, &str); 11] = [
+const FAMILIES: [(&str, &str, &str); 12] = [
     ("files", "file-", "file"),
     ("batches", "batch_", "batch"),
     ("vector_stores", "vs_", "vector_store"),
@@ -24,6 +27,7 @@ const FAMILIES: [(&str, &str, &str); 11] = [
     ("conversations", "conv_", "conversation"),
     ("containers", "cntr_", "container"),
     ("jobs", "ftjob-", "fine_tuning.job"),
+    ("completions", "chatcmpl-", "chat.completion"),
     ("messages", "msg_", "thread.message"),
     ("runs", "run_", "thread.run"),
     ("items", "msg_", "message"),
@@ -32,7 +36,7 @@ const FAMILIES: [(&str, &str, &str); 11] = [
 /// Whether a path behind `/openai/` or `/openai/v1/` is about things.
 pub(crate) fn is_about(tail: &str) -> bool {
     let first = tail.split('/').next().unwrap_or_default();
-    first == "fine_tuning" || FAMILIES.iter().take(7).any(|(family, ..)| *family == first)
+    matches!(first, "fine_tuning" | "chat") || FAMILIES.iter().take(7).any(|(family, ..)| *family == first)
 }
 
 /// One thing.
@@ -58,6 +62,9 @@ pub(crate) struct Asked<'a> {
     pub(crate) method: &'a Method,
     /// Behind `/openai/` or `/openai/v1/`.
     pub(crate) tail: &'a str,
+    pub(crate) query: &'a str,
+    /// Its lists have pages; those of files of the classic API have none.
+    pub(crate) v1: bool,
     pub(crate) body: &'a [u8],
     /// Unique part of new ids.
     pub(crate) unique: &'a str,
@@ -86,7 +93,8 @@ impl Things {
 
     /// Carries a call out.
     pub(crate) fn answer(&mut self, asked: Asked<'_>) -> Told {
-        let tail = asked.tail.strip_prefix("fine_tuning/").unwrap_or(asked.tail);
+        let tail = ["fine_tuning/", "chat/"].iter().find_map(|family| asked.tail.strip_prefix(family));
+        let tail = tail.unwrap_or(asked.tail);
         let segments: Vec<&str> = tail.split('/').collect();
         for id in [segments.get(1), segments.get(3)].into_iter().flatten() {
             if !self.contains(id) {
@@ -95,14 +103,15 @@ impl Things {
         }
         match (asked.method, segments.as_slice()) {
             (&Method::POST, [family]) => self.create(family, None, asked),
-            (&Method::GET, [family]) => self.list(family, None),
+            (&Method::GET, [family]) => self.list(family, None, asked),
             (&Method::GET, [_, id, "content"]) => {
                 Told::File(self.find(id).map(|t| t.content.clone()).unwrap_or_default())
             }
             (&Method::POST, [_, id, "cancel"] | [_, _, _, id, "cancel"]) => self.cancel(id),
             (&Method::POST, [_, id, family]) => self.create(family, Some(id), asked),
-            (&Method::GET, [_, id, family]) => self.list(family, Some(id)),
+            (&Method::GET, [_, id, family]) => self.list(family, Some(id), asked),
             (&Method::DELETE, [_, id] | [_, _, _, id]) => self.delete(id),
+            (&Method::POST, [_, id]) => self.change(id, asked.body),
             (&Method::GET | &Method::POST, [_, id] | [_, _, _, id]) => self.show(id),
             _ => Told::Json(StatusCode::NOT_FOUND, preset::error("404", "Resource not found")),
         }
@@ -114,6 +123,22 @@ impl Things {
 
     fn show(&self, id: &str) -> Told {
         Told::Json(StatusCode::OK, self.find(id).map(|thing| thing.document.to_string()).unwrap_or_default())
+    }
+
+    fn change(&mut self, id: &str, body: &[u8]) -> Told {
+        let sent: Value = serde_json::from_slice(body).unwrap_or_default();
+        if let (Some(metadata), Some(thing)) = (sent.get("metadata"), self.kept.iter_mut().find(|thing| thing.id == id))
+            && let Value::Object(fields) = &mut thing.document
+        {
+            fields.insert("metadata".to_owned(), metadata.clone());
+        }
+        self.show(id)
+    }
+
+    /// Keeps a chat completion, as `store: true` asks for.
+    pub(crate) fn store(&mut self, document: Value) {
+        let id = document.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
+        self.push(Thing { id, family: "completions", parent: None, document, content: Bytes::new() });
     }
 
     fn cancel(&mut self, id: &str) -> Told {
@@ -131,11 +156,27 @@ impl Things {
         Told::Json(StatusCode::OK, json!({"id": id, "object": kind, "deleted": true}).to_string())
     }
 
-    fn list(&self, family: &str, parent: Option<&str>) -> Told {
+    /// A page of a list, newest first.
+    fn list(&self, family: &str, parent: Option<&str>, asked: Asked<'_>) -> Told {
         let of = |thing: &&Thing| thing.family == family && thing.parent.as_deref() == parent;
-        let data: Vec<&Value> = self.kept.iter().rev().filter(of).map(|thing| &thing.document).collect();
+        let all: Vec<&Value> = self.kept.iter().rev().filter(of).map(|thing| &thing.document).collect();
+        if family == "files" && parent.is_none() && !asked.v1 {
+            return Told::Json(StatusCode::OK, json!({"object": "list", "data": all}).to_string());
+        }
+        let parameter = |name: &str| asked.query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let limit = parameter("limit").and_then(|text| text.parse().ok()).unwrap_or(PAGE);
+        let begin = match parameter("after") {
+            None => 0,
+            Some(after) => match all.iter().position(|one| one.get("id").and_then(Value::as_str) == Some(after)) {
+                Some(at) => at + 1,
+                None => return refused(StatusCode::BAD_REQUEST, &format!("No object found with id '{after}'.")),
+            },
+        };
+        let left = all.get(begin..).unwrap_or_default();
+        let data = left.get(..limit).unwrap_or(left);
         let end = |thing: Option<&&Value>| thing.and_then(|thing| thing.get("id")).cloned().unwrap_or_default();
-        let list = json!({"object": "list", "first_id": end(data.first()), "last_id": end(data.last()), "has_more": false, "data": data});
+        let list = json!({"object": "list", "first_id": end(data.first()), "last_id": end(data.last()),
+            "has_more": left.len() > data.len(), "data": data});
         Told::Json(StatusCode::OK, list.to_string())
     }
 

@@ -206,7 +206,8 @@ fn build(snapshot: &Snapshot, ask: &Ask, live: Option<&[LiveState]>) -> Explanat
     let asked = ask;
     let rewritten = outlook.path.map(|path| Ask { path, ..asked.clone() });
     let ask = rewritten.as_ref().unwrap_or(asked);
-    let target = operation::parse(&ask.path);
+    let method = ask.method.as_deref().and_then(|method| method.parse().ok()).unwrap_or(http::Method::POST);
+    let target = operation::parse(&ask.path).map(|target| target.asked_by(&method));
     let deployment = target.as_ref().ok().and_then(|target| deployment(snapshot, target, ask));
     let mut explanation = Explanation {
         request: Asked {

@@ -29,6 +29,8 @@ pub enum Place {
     Reference,
     /// The id of an object: of something stored, or of the client's own making.
     Own,
+    /// The same of the document's outermost object.
+    Root,
     /// Content that only its resource can decrypt.
     Content,
 }

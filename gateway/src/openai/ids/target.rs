@@ -4,11 +4,12 @@ use super::{Edit, Place, keys};
 use crate::openai::operation::{Target, percent};
 
 /// Words of the API that stand where an id could: behind the first of them comes one.
-const WORDS: [&str; 16] = [
+const WORDS: [&str; 17] = [
     "alpha",
     "checkpoints",
     "client_secrets",
     "compact",
+    "completions",
     "graders",
     "input_tokens",
     "jobs",

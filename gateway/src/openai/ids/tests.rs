@@ -18,7 +18,7 @@ impl Edit for Marks {
         let letter = match place {
             Place::Path => 'P',
             Place::Reference => 'R',
-            Place::Own => 'O',
+            Place::Own | Place::Root => 'O',
             Place::Content => 'C',
         };
         text.contains(['_', '-']).then(|| format!("{letter}{text}"))
@@ -139,6 +139,8 @@ fn paths_and_queries_are_read_by_their_segments() {
         ("/v1/threads/thread_1/runs/run_1", Some("/v1/threads/Pthread_1/runs/Orun_1")),
         ("/openai/v1/fine_tuning/jobs/ftjob-1/events", Some("/openai/v1/fine_tuning/jobs/Pftjob-1/events")),
         ("/openai/v1/files?before=a%5Fb&x_id=c-d", Some("/openai/v1/files?before=Ra_b&x_id=Rc-d")),
+        ("/openai/v1/chat/completions/chatcmpl-1/messages", Some("/openai/v1/chat/completions/Pchatcmpl-1/messages")),
+        ("/openai/v1/chat/completions?limit=2", None),
         ("/openai/v1/files", None),
         ("/openai/v1/files?limit=20", None),
         ("/openai/v1/threads/runs", None),

@@ -259,7 +259,8 @@ impl Walk {
         let text = unescaped(whole)?;
         match kind {
             Kind::Id(place) => {
-                let told = edit.text(place, &text);
+                let outermost = place == Place::Own && self.levels.len() == 1;
+                let told = edit.text(if outermost { Place::Root } else { place }, &text);
                 if let Some(level) = self.levels.last_mut().filter(|_| told.is_none() && place == Place::Own) {
                     level.left = true;
                 }

@@ -170,6 +170,21 @@ fn realtime_deployments_are_found_in_the_query() {
 }
 
 #[test]
+fn only_a_post_makes_a_chat_completion() {
+    for (method, path, want) in [
+        (Method::POST, "/openai/v1/chat/completions", (Operation::ChatCompletions, None)),
+        (Method::GET, "/openai/v1/chat/completions", (Operation::Other, Some("chat"))),
+        (Method::DELETE, "/openai/chat/completions/", (Operation::Other, Some("chat"))),
+        (Method::GET, "/openai/v1/chat/completions/chatcmpl-1", (Operation::Other, Some("chat"))),
+        (Method::GET, "/openai/v1/models", (Operation::Models, None)),
+        (Method::GET, "/openai/v1/realtime", (Operation::Realtime, None)),
+    ] {
+        let target = parse(path).unwrap().asked_by(&method);
+        assert_eq!((target.operation, target.bound()), want, "{method} {path}");
+    }
+}
+
+#[test]
 fn queries_are_scrubbed_for_logs() {
     for (query, want) in [
         ("a=1&b", "a=1&b"),

@@ -15,7 +15,7 @@ use crate::config::snapshot::{Snapshot, Stateful};
 use crate::domain::{Caller, Denial, IdFlaw};
 use crate::openai::answer::Media;
 use crate::openai::ids;
-use crate::openai::operation::{self, Operation, Style, Target};
+use crate::openai::operation::{Operation, Style, Target};
 use crate::policy::route::{self as policy, Match};
 use crate::policy::seal::{self, MARK, Owner, Sealer, digest_of};
 use crate::state::Tried;
@@ -33,9 +33,13 @@ pub(super) fn open(
     body: &mut Bytes,
     (caller, live): (Option<&Caller>, &Live),
 ) -> Result<Option<Box<Pin>>, Denial> {
-    let consumer = live.ids.as_ref().and_then(|ids| ids.consumers.get(caller?.consumer).copied()).unwrap_or(0);
     let sealer = live.ids.as_ref().map(|ids| &ids.sealer);
-    look((call, body), &live.fleet.snapshot.stateful, (sealer, consumer))
+    look((call, body), &live.fleet.snapshot.stateful, (sealer, consumer_of(caller, live)))
+}
+
+/// What ids tell of the client.
+fn consumer_of(caller: Option<&Caller>, live: &Live) -> u64 {
+    live.ids.as_ref().and_then(|ids| ids.consumers.get(caller?.consumer).copied()).unwrap_or(0)
 }
 
 /// The resource to which the ids in the path and query of a request lead, as far as the configuration's keys open them: for
@@ -54,7 +58,7 @@ pub fn leads_to(
     let consumer = consumer.map_or(0, |name| digest_of("consumer", name));
     let request = RequestHeader::build(method, target.as_bytes(), None);
     let request = request.map_err(|_error| Denial::BadPath { what: "it cannot be sent" })?;
-    let call = (&request, &operation::parse(request.uri.path())?);
+    let call = (&request, &super::route::target(&request)?);
     let pin = look((call, &mut Bytes::new()), stateful, (sealer.as_ref(), consumer))?;
     Ok(pin.and_then(|pin| pin.resource))
 }
@@ -80,7 +84,7 @@ fn look(
         return Err(Denial::IdNotTaken { flaw, kind });
     }
     let reads = matches!(request.method, Method::GET | Method::HEAD);
-    let lists = reads && !opening.named && (bound || target.operation == Operation::ChatCompletions);
+    let lists = reads && !opening.named && bound;
     if lists && rules.refuse_lists {
         return Err(Denial::ListRefused);
     }
@@ -123,12 +127,13 @@ pub(super) fn route(
     (pin, caller, live): (Option<&Pin>, Option<&Caller>, &Live),
     forced: Option<usize>,
 ) -> Result<Routed, Denial> {
-    let routed = super::route::route(call, body, live, |asked| find(pin, (caller, live), asked, forced))?;
+    let bound = call.1.bound().is_some();
+    let routed = super::route::route(call, body, live, |asked| find((pin, bound), (caller, live), asked, forced))?;
     Ok(Routed { pool: forced.unwrap_or(routed.pool), ..routed })
 }
 
 fn find(
-    pin: Option<&Pin>,
+    (pin, bound): (Option<&Pin>, bool),
     (caller, live): (Option<&Caller>, &Live),
     asked: Asked<'_>,
     forced: Option<usize>,
@@ -138,7 +143,7 @@ fn find(
     let found = policy::find(&live.matchers, host, path, deployment);
     let Some(resource) = pin.and_then(|pin| pin.resource) else {
         return Ok(match found {
-            Match::NoRoute if deployment.is_none() => {
+            Match::NoRoute if bound && deployment.is_none() => {
                 without_deployment(live, (host, path)).map_or(found, Match::Route)
             }
             found => found,
@@ -159,7 +164,6 @@ fn find(
 /// The route of a call that could name no deployment.
 fn without_deployment(live: &Live, (host, path): (&str, &str)) -> Option<usize> {
     let routes = &live.fleet.snapshot.routes;
-    operation::parse(path).ok()?.bound()?;
     let says = |index: usize| routes.get(index).is_some_and(|route| route.stateful);
     policy::find_without_deployment(&live.matchers, host, path, says, |index| routes.get(index).map(|route| route.pool))
 }
@@ -187,14 +191,19 @@ pub(super) fn is_pinned(ctx: &RequestContext) -> bool {
 
 /// What seals an answer with this header; `None` where it has no ids, or none that can be read.
 pub(super) fn seal(ctx: &RequestContext, header: &ResponseHeader, media: Media) -> Option<Box<Seal>> {
-    let consumer = ctx.pin.as_ref()?.seals?;
-    let live = &ctx.arrival.live;
-    let pool = live.pools.get(ctx.admission.as_ref()?.pool)?;
+    let (live, admission) = (&ctx.arrival.live, ctx.admission.as_ref()?);
+    let stored = admission.operation == Operation::ChatCompletions && admission.facts.store;
+    let (consumer, all) = match ctx.pin.as_ref().and_then(|pin| pin.seals) {
+        Some(consumer) => (consumer, true),
+        None if stored => (consumer_of(ctx.caller.as_ref(), live), false),
+        None => return None,
+    };
+    let pool = live.pools.get(admission.pool)?;
     let resource = pool.backends.get(ctx.attempts.current.as_ref()?.backend)?.resource;
     if !header.status.is_success() || header.headers.contains_key(header::CONTENT_ENCODING) {
         return None;
     }
-    Seal::new(media, &live.ids.as_ref()?.sealer, Owner { resource, consumer }).map(Box::new)
+    Seal::new(media, (&live.ids.as_ref()?.sealer, Owner { resource, consumer }), all).map(Box::new)
 }
 
 /// Path and query as a backend knows them.

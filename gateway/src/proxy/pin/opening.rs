@@ -97,7 +97,7 @@ impl Edit for Opening<'_> {
         let passes = match place {
             Place::Path => false,
             Place::Reference => !self.strict || parts.is_none_or(is_of_a_turn),
-            Place::Own | Place::Content => true,
+            Place::Own | Place::Root | Place::Content => true,
         };
         if !passes {
             self.flaw = Some((IdFlaw::Unsealed, parts.map_or(ANYTHING, |(prefix, _)| kind(prefix))));

@@ -13,19 +13,29 @@ pub(in crate::proxy) struct Seal {
 }
 
 pub(super) struct Sealing {
-    pub(super) sealer: Sealer,
-    pub(super) owner: Owner,
+    sealer: Sealer,
+    owner: Owner,
+    /// Every id; else that of the document alone.
+    all: bool,
+    /// What was sealed last, and how: each event of a stream tells its id again.
+    last: (String, String),
+}
+
+impl Sealing {
+    pub(super) fn new(sealer: Sealer, owner: Owner, all: bool) -> Self {
+        Self { sealer, owner, all, last: (String::new(), String::new()) }
+    }
 }
 
 impl Seal {
-    /// Seals an answer of this resource for this consumer; `None` where it has no ids.
-    pub(in crate::proxy) fn new(media: Media, sealer: &Sealer, owner: Owner) -> Option<Self> {
+    /// Seals an answer of this resource for this consumer, `all` its ids or only the document's own; `None` where it has none.
+    pub(in crate::proxy) fn new(media: Media, (sealer, owner): (&Sealer, Owner), all: bool) -> Option<Self> {
         let answer = match media {
             Media::Json => Answer::json(),
             Media::EventStream => Answer::events(),
             Media::Other => return None,
         };
-        Some(Self { answer, sealing: Sealing { sealer: sealer.clone(), owner } })
+        Some(Self { answer, sealing: Sealing::new(sealer.clone(), owner, all) })
     }
 
     /// Seals what passes. `end`: it is the last.
@@ -41,13 +51,22 @@ impl Seal {
 }
 
 impl Edit for Sealing {
-    fn text(&mut self, _place: Place, text: &str) -> Option<String> {
+    fn text(&mut self, place: Place, text: &str) -> Option<String> {
+        if !self.all && place != Place::Root {
+            return None;
+        }
+        if self.last.0 == text && !text.is_empty() {
+            return Some(self.last.1.clone());
+        }
         let (prefix, rest) = split(text).filter(|parts| !is_of_a_turn(*parts))?;
-        self.sealer.seal(self.owner, prefix, rest.as_bytes())
+        let sealed = self.sealer.seal(self.owner, prefix, rest.as_bytes())?;
+        text.clone_into(&mut self.last.0);
+        sealed.clone_into(&mut self.last.1);
+        Some(sealed)
     }
 
     fn end_content(&mut self, digest: [u8; 16]) -> Option<String> {
-        let sealed = self.sealer.seal(self.owner, CONTENT, &digest)?;
+        let sealed = self.sealer.seal(self.owner, CONTENT, &digest).filter(|_| self.all)?;
         let joint = CONTENT.len().saturating_sub(1);
         sealed.get(joint..).map(str::to_owned)
     }

@@ -14,7 +14,7 @@ fn sealer() -> Sealer {
 }
 
 fn sealed(document: &str, owner: Owner) -> String {
-    let mut sealing = Sealing { sealer: sealer(), owner };
+    let mut sealing = Sealing::new(sealer(), owner, true);
     let told = Answer::json().feed(&Bytes::copy_from_slice(document.as_bytes()), &mut sealing);
     String::from_utf8(told.to_vec()).unwrap()
 }
@@ -48,6 +48,20 @@ fn what_was_sealed_comes_back_as_it_was() {
     let turn = r#"{"tool_calls":[{"id":"call_1","call_id":"call_2"}],"metadata":{"id":"a_b"}}"#;
     assert_eq!(sealed(turn, HERE), turn);
     assert_eq!(opened(turn, 7), Ok((turn.to_owned(), None)));
+}
+
+#[test]
+fn of_a_stored_completion_its_own_id_alone_is_sealed_and_alike_in_every_event() {
+    let chunk = r#"data: {"id":"chatcmpl-1","choices":[{"delta":{"tool_calls":[{"id":"chatcmpl-tool-2"}],"audio":{"id":"audio_3"}}}]}"#;
+    let mut sealing = Sealing::new(sealer(), HERE, false);
+    let sent = Bytes::from(format!("data: {{\"id\":\"\"}}\n\n{chunk}\n\n{chunk}\n\ndata: [DONE]\n\n"));
+    let told = Answer::events().feed(&sent, &mut sealing);
+    let told = String::from_utf8(told.to_vec()).unwrap();
+    let whole = sealed(r#"{"id":"chatcmpl-1"}"#, HERE);
+    let id = &whole[1..whole.len() - 1];
+    assert!(id.contains("chatcmpl-tg1"), "{id}");
+    assert_eq!(told.replace(id, "\"id\":\"chatcmpl-1\""), sent);
+    assert_eq!(told.matches(id).count(), 2);
 }
 
 #[test]
