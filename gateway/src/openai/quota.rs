@@ -6,9 +6,9 @@
 
 use super::facts::Facts;
 use super::operation::Operation;
-use super::throttle::{all, reset};
+use super::throttle::{all, parts, reset};
 use crate::domain::{Budgets, Cost, Told};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::time::Duration;
 
 /// No deployment has more tokens or requests per minute.
@@ -19,22 +19,26 @@ const OUTPUT_DEFAULT: u64 = 16;
 const OUTPUT_MAX: u64 = 1 << 32;
 /// No deployment is fuller, in percent.
 const UTILIZATION_MAX: f64 = 1000.0;
+/// How full a provisioned deployment is.
+const UTILIZATION: HeaderName = HeaderName::from_static("azure-openai-deployment-utilization");
 /// Bytes of a body that are taken for one token.
 const BYTES_PER_TOKEN: usize = 4;
 
-/// The quotas that a header tells.
+/// The quotas that a header tells. Every answer comes by here: its lines are gone through once.
 #[must_use]
 pub fn budgets(headers: &HeaderMap) -> Budgets {
-    let tokens = Told {
-        limit: number(headers, "x-ratelimit-limit-tokens"),
-        remaining: number(headers, "x-ratelimit-remaining-tokens"),
-        reset: latest(headers, "x-ratelimit-reset-tokens").max(latest(headers, "x-rate-limit-reset-tokens")),
-    };
-    let requests = Told {
-        limit: number(headers, "x-ratelimit-limit-requests"),
-        remaining: number(headers, "x-ratelimit-remaining-requests"),
-        reset: latest(headers, "x-ratelimit-reset-requests"),
-    };
+    let (mut tokens, mut requests) = (Told::default(), Told::default());
+    for (name, value) in headers {
+        match name.as_str() {
+            "x-ratelimit-limit-tokens" => smallest(&mut tokens.limit, value),
+            "x-ratelimit-remaining-tokens" => smallest(&mut tokens.remaining, value),
+            "x-ratelimit-reset-tokens" | "x-rate-limit-reset-tokens" => latest(&mut tokens.reset, value),
+            "x-ratelimit-limit-requests" => smallest(&mut requests.limit, value),
+            "x-ratelimit-remaining-requests" => smallest(&mut requests.remaining, value),
+            "x-ratelimit-reset-requests" => latest(&mut requests.reset, value),
+            _ => {}
+        }
+    }
     Budgets { tokens, requests }
 }
 
@@ -55,7 +59,7 @@ pub fn cost(operation: Operation, facts: &Facts, body: usize, prompt: Option<u64
 /// How full the header says that a provisioned deployment is: `61.4%` is 0.614.
 #[must_use]
 pub fn utilization(headers: &HeaderMap) -> Option<f64> {
-    let shares = all(headers, "azure-openai-deployment-utilization", |text| {
+    let shares = all(headers, UTILIZATION, |text| {
         let number = text.strip_suffix('%').unwrap_or(text).trim_end();
         let plain = number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
         let percent: f64 = number.parse().ok().filter(|_| plain)?;
@@ -71,21 +75,21 @@ pub fn prompt(body: usize, counted: Option<u64>) -> u64 {
 }
 
 /// The smallest that is told.
-fn number(headers: &HeaderMap, name: &str) -> Option<u64> {
+fn smallest(least: &mut Option<u64>, value: &HeaderValue) {
     let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    all(headers, name, |text| text.parse().ok().filter(|number| plain(text) && *number <= NUMBER_MAX)).min()
+    let numbers = parts(value, |text| text.parse().ok().filter(|number| plain(text) && *number <= NUMBER_MAX));
+    *least = numbers.chain(*least).min();
 }
 
 /// The latest that is told.
-fn latest(headers: &HeaderMap, name: &str) -> Option<Duration> {
-    all(headers, name, reset).max()
+fn latest(last: &mut Option<Duration>, value: &HeaderValue) {
+    *last = parts(value, reset).chain(*last).max();
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests may panic")]
     use super::*;
-    use http::{HeaderName, HeaderValue};
     use proptest::prelude::{ProptestConfig, any, prop, prop_assert, prop_assert_eq, proptest};
 
     fn told(lines: &[(&'static str, &str)]) -> Budgets {

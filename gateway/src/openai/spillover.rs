@@ -4,8 +4,7 @@
 
 use http::{HeaderMap, HeaderValue};
 
-const FROM: &str = "x-ms-spillover-from-";
-const ERROR: &str = "x-ms-spillover-error";
+const SPILLOVER: &str = "x-ms-spillover-";
 const DEPLOYMENT: &str = "x-ms-deployment-name";
 /// Longest text that is kept, in bytes.
 const TEXT_MAX: usize = 64;
@@ -24,14 +23,20 @@ pub struct Spillover {
 /// What the header of an answer says; `None` where nothing was spilled.
 #[must_use]
 pub fn read(headers: &HeaderMap) -> Option<Box<Spillover>> {
-    let from = headers.iter().find(|(name, _)| name.as_str().starts_with(FROM));
-    let error = headers.get(ERROR);
+    let (mut from, mut error) = (None, None);
+    for (name, value) in headers {
+        match name.as_str().strip_prefix(SPILLOVER) {
+            Some("error") => error = error.or(Some(value)),
+            Some(other) => from = from.or(other.strip_prefix("from-").map(|named| (named, value))),
+            None => {}
+        }
+    }
     if from.is_none() && error.is_none() {
         return None;
     }
-    let from = from.and_then(|(name, value)| match name.as_str().strip_prefix(FROM) {
-        Some("deployment") | None => text(value),
-        Some(named) => Some(named.chars().take(TEXT_MAX).collect::<String>().into()),
+    let from = from.and_then(|(named, value)| match named {
+        "deployment" => text(value),
+        named => Some(named.chars().take(TEXT_MAX).collect::<String>().into()),
     });
     Some(Box::new(Spillover { from, deployment: headers.get(DEPLOYMENT).and_then(text), error: error.and_then(text) }))
 }

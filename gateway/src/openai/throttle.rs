@@ -17,7 +17,8 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::domain::{Budgets, Throttle};
-use http::HeaderMap;
+use http::header::AsHeaderName;
+use http::{HeaderMap, HeaderValue};
 
 /// Longest wait believed: Azure's daily quota says `86400`.
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -77,7 +78,7 @@ pub fn advice(headers: &HeaderMap, now_unix: u64) -> Option<Advice> {
     retry_after(headers, now_unix).or_else(|| {
         let resets = || {
             RESETS.iter().filter_map(|(name, source)| {
-                all(headers, name, reset).max().map(|wait| Advice { wait, source: *source })
+                all(headers, *name, reset).max().map(|wait| Advice { wait, source: *source })
             })
         };
         resets().find(|advice| !advice.wait.is_zero()).or_else(|| resets().next())
@@ -122,15 +123,21 @@ pub fn retry_after(headers: &HeaderMap, now_unix: u64) -> Option<Advice> {
 }
 
 /// The values of a header that `read` understands, wherever it stands and however often.
-pub(super) fn all<T>(headers: &HeaderMap, name: &str, read: impl Fn(&str) -> Option<T>) -> impl Iterator<Item = T> {
-    let texts = headers.get_all(name).into_iter().filter(|value| value.len() <= VALUE_LENGTH_MAX);
-    texts.filter_map(|value| value.to_str().ok()).flat_map(move |text| {
-        let whole = read(text.trim());
-        // A date has a comma of its own.
-        let list = if whole.is_none() { text } else { "" };
-        let parts: Vec<T> = list.split(',').filter_map(|part| read(part.trim())).collect();
-        whole.into_iter().chain(parts)
-    })
+pub(super) fn all<T>(
+    headers: &HeaderMap,
+    name: impl AsHeaderName,
+    read: impl Fn(&str) -> Option<T> + Copy,
+) -> impl Iterator<Item = T> {
+    headers.get_all(name).into_iter().flat_map(move |value| parts(value, read))
+}
+
+/// What `read` understands of one line, or of the list that stands there.
+pub(super) fn parts<T>(value: &HeaderValue, read: impl Fn(&str) -> Option<T>) -> impl Iterator<Item = T> {
+    let text = value.to_str().ok().filter(|text| text.len() <= VALUE_LENGTH_MAX).unwrap_or("");
+    let whole = read(text.trim());
+    // A date has a comma of its own.
+    let list = if whole.is_none() { text } else { "" };
+    whole.into_iter().chain(list.split(',').filter_map(move |part| read(part.trim())))
 }
 
 /// A plain number, without sign or exponent; `per_second` of its units make a second.
