@@ -26,6 +26,15 @@ fn on_a_machine(sims: (&Sim, &Sim), azure: &Azure) -> Setup {
     setup(sims, "managed_identity: {}").env("AZURE_POD_IDENTITY_AUTHORITY_HOST", &azure.plain())
 }
 
+/// An application that asks `azure` in the place of Entra ID.
+fn by_secret(sims: (&Sim, &Sim), azure: &Azure) -> Setup {
+    let (place, secret) = (azure.plain(), "{ env: SECRET }");
+    let identity = format!(
+        "client_secret: {{ tenant_id: {DIRECTORY}, client_id: {CLIENT}, secret: {secret}, authority: \"{place}\" }}"
+    );
+    setup(sims, &identity).env("SECRET", "canary-secret")
+}
+
 /// What the last request to `sim` was shown.
 fn shown(sim: &Sim) -> String {
     sim.records().last().and_then(|record| record.header("authorization").map(str::to_owned)).unwrap_or_default()
@@ -46,7 +55,7 @@ async fn a_machine_tells_the_token_of_its_identity() {
     let asked = azure.asked("/metadata/identity/oauth2/token").pop().unwrap();
     assert!(asked.head.to_lowercase().contains("metadata: true"), "{}", asked.head);
     let query = ["api-version", "resource", "client_id"].map(|name| asked.query(name));
-    assert_eq!(query, [Some("2018-02-01".to_owned()), Some("https://cognitiveservices.azure.com".to_owned()), None]);
+    assert_eq!(query, [Some("2019-08-01".to_owned()), Some("https://cognitiveservices.azure.com".to_owned()), None]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -62,6 +71,22 @@ async fn app_service_tells_the_token_of_the_identity_that_is_named() {
     let query = ["api-version", "client_id"].map(|name| asked.query(name));
     assert_eq!(query, [Some("2019-08-01".to_owned()), Some(CLIENT.to_owned())]);
     assert!(!gateway.log().contains("canary"), "{}", gateway.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_environment_whose_identities_are_not_supported_is_told_and_asked_for_nothing() {
+    for (name, value) in [("IDENTITY_SERVER_THUMBPRINT", "canary"), ("MSI_ENDPOINT", "http://127.0.0.1:9/canary")] {
+        let ((a, b), azure) = (regions().await, Azure::start(&Authority::new()).await);
+        let mut setup = on_a_machine((&a, &b), &azure).env(name, value);
+        if name == "IDENTITY_SERVER_THUMBPRINT" {
+            let endpoint = format!("{}/msi/token", azure.plain());
+            setup = setup.env("IDENTITY_ENDPOINT", &endpoint).env("IDENTITY_HEADER", "canary-header");
+        }
+        let gateway = setup.start().await;
+        served_by(&gateway.ask(&Ask::chat("gpt")).await, B);
+        assert!(gateway.log().contains("whose identities are not supported"), "{}", gateway.log());
+        assert!(!gateway.log().contains("canary") && azure.tries() == 0, "{}", gateway.log());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +184,7 @@ async fn whoever_is_logged_in_with_the_azure_cli_is_us() {
     served_by(&gateway.ask(&Ask::chat("gpt")).await, A);
     assert_eq!(shown(&a), "Bearer canary-cli");
     let asked = std::fs::read_to_string(directory.path().join("az.asked")).unwrap();
-    assert_eq!(asked.trim(), format!("account get-access-token --output json --scope {SCOPE} --tenant {DIRECTORY}"));
+    assert_eq!(asked.trim(), format!("account get-access-token -o json --scope {SCOPE} --tenant {DIRECTORY}"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -309,12 +334,32 @@ async fn a_service_that_lies_costs_its_backend_alone_and_is_not_quoted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_of_entra_id_is_told_by_its_codes_and_never_by_its_text() {
+    let refusal = r#"{"error":"invalid_client","error_description":"AADSTS7000215: canary","error_codes":[7000215]}"#;
+    for (mood, why) in [
+        (Mood::Says(401, refusal.to_owned()), "status 401, invalid_client, AADSTS7000215"),
+        (Mood::Says(503, "canary".to_owned()), "status 503"),
+        (Mood::Says(200, r#"{"access_token":"canary"}"#.to_owned()), "the answer holds no token"),
+        (Mood::Says(201, r#"{"access_token":"canary"}"#.to_owned()), "status 201"),
+    ] {
+        let ((a, b), azure) = (regions().await, Azure::start(&Authority::new()).await);
+        azure.identity(mood);
+        let gateway = by_secret((&a, &b), &azure).start().await;
+        served_by(&gateway.ask(&Ask::chat("gpt")).await, B);
+        assert!(gateway.log().contains(why), "{why}: {}", gateway.log());
+        assert!(!gateway.log().contains("canary"), "{}", gateway.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_absurd_life_of_a_token_is_taken_as_a_day() {
-    for life in ["9223372036854775807", "\"9223372036854775807\"", "4000000000000"] {
+    let lives = ["9223372036854775807", "\"9223372036854775807\"", "4000000000000"];
+    for (life, is_machine) in lives.iter().flat_map(|life| [(life, true), (life, false)]) {
         let ((a, b), azure) = (regions().await, Azure::start(&Authority::new()).await);
         let body = format!(r#"{{"access_token":"canary-long","token_type":"Bearer","expires_in":{life}}}"#);
         azure.identity(Mood::Says(200, body));
-        let gateway = on_a_machine((&a, &b), &azure).start().await;
+        let setup = if is_machine { on_a_machine((&a, &b), &azure) } else { by_secret((&a, &b), &azure) };
+        let gateway = setup.start().await;
         served_by(&gateway.ask(&Ask::chat("gpt")).await, A);
         let expiry = gateway.metrics().await.sum("tidegate_identity_token_expiry_timestamp_seconds", &[]);
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();

@@ -53,7 +53,9 @@ async fn a_secret_is_read_where_it_is_named_in_its_latest_or_the_named_version()
     let record = b.records().pop().unwrap();
     assert_eq!(record.header("authorization"), Some("Bearer canary-key-1"));
     assert_eq!(record.header("x-gate"), Some("canary-gate"));
-    assert!(azure.asked("/secrets/").iter().all(|asked| asked.query("api-version").is_some_and(|one| one == "7.4")));
+    assert!(
+        azure.asked("/secrets/").iter().all(|asked| asked.query("api-version").is_some_and(|one| one == "2025-07-01"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -90,7 +92,11 @@ async fn an_outage_or_a_lie_of_the_vault_leaves_the_last_good_secret_in_use() {
         Mood::Says(500, "canary".to_owned()),
         Mood::Says(403, r#"{"error":{"code":"Forbidden","message":"canary"}}"#.to_owned()),
         Mood::Says(404, r#"{"error":{"code":"SecretNotFound"}}"#.to_owned()),
+        Mood::Challenges("canary".to_owned()),
+        Mood::Challenges(r#"Bearer resource="canary"#.to_owned()),
+        Mood::Challenges(format!("Bearer canary={}", "\"canary\", ".repeat(2_000))),
         says("canary"),
+        says(r#"{"value":"canary"}"#),
         says(r#"{"value":"canary-other","id":"https://vault/secrets/another/v1"}"#),
         says(r#"{"value":"canary with\na break","id":"https://vault/secrets/key-of-a/v1"}"#),
         says(r#"{"value":"","id":"https://vault/secrets/key-of-a/v1"}"#),
@@ -107,6 +113,38 @@ async fn an_outage_or_a_lie_of_the_vault_leaves_the_last_good_secret_in_use() {
         gateway.until_metric("tidegate_vault_looks_total", &[("result", "ok")], |count| count > good as f64).await;
     }
     assert!(!gateway.log().contains("canary"), "{}", gateway.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vault_that_refuses_our_token_has_another_one_got_once() {
+    let ((a, b), azure, authority) = services().await;
+    let gateway = setup((&a, &b), &azure, &authority, "").start().await;
+    served_by(&gateway.ask(&Ask::chat("gpt")).await, A);
+    assert_eq!(azure.tries(), 2, "one for the start, one for the fleet");
+    azure.vault(Mood::Says(401, r#"{"error":{"code":"Unauthorized","message":"canary"}}"#.to_owned()));
+    gateway.until_log("status 401, Unauthorized").await;
+    eventually("another token", secs(10), async || (azure.tries() == 3).then_some(())).await;
+    let looks = azure.asked("/secrets/").len();
+    eventually("more looks", secs(30), async || (azure.asked("/secrets/").len() > looks + 1).then_some(())).await;
+    assert_eq!(azure.tries(), 3);
+    azure.vault(Mood::Good);
+    azure.secret("key-of-a", "canary-key-2");
+    served_until(&gateway, &a, "canary-key-2").await;
+    assert!(!gateway.log().contains("canary"), "{}", gateway.log());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_vault_is_shown_our_token_after_it_has_asked_for_one() {
+    let ((a, b), azure, authority) = services().await;
+    azure.secret("gate", "canary-gate");
+    let gate = format!("{{ key_vault: {{ vault: \"{}\", name: gate }} }}", azure.secure());
+    let backend = format!("priority: 2, auth: {{ api_key: {{ env: B_KEY }} }}, headers: {{ x-gate: {gate} }}");
+    let gateway = setup((&a, &b), &azure, &authority, "").backend("b", &b, &backend).start().await;
+    served_by(&gateway.ask(&Ask::chat("gpt")).await, A);
+    let asked = azure.asked("/secrets/");
+    let bare = asked.iter().filter(|asked| !asked.head.to_lowercase().contains("authorization: bearer ")).count();
+    assert!(bare > 0 && asked.len() > bare, "{bare} of {}", asked.len());
+    assert!(asked.iter().all(|asked| !asked.head.contains("azsdk")), "what we are called is ours");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,7 +26,13 @@ pub enum Mood {
     Hangs,
     /// Closes the connection.
     Away,
+    /// Answers 401 with this challenge.
+    Challenges(String),
 }
+
+/// What a vault wants to be shown.
+const CHALLENGE: &str =
+    r#"Bearer authorization="https://login.microsoftonline.com/contoso", resource="https://vault.azure.net""#;
 
 /// One request that it got.
 #[derive(Clone, Debug)]
@@ -201,9 +207,14 @@ async fn answer(inner: &Arc<Mutex<Inner>>, mut stream: impl AsyncRead + AsyncWri
             .then(|| if is_vault { inner.secret_for(&asked) } else { inner.token_for(&asked) });
         (mood, good)
     };
+    let mut challenge = CHALLENGE.to_owned();
     let (status, body) = match (mood, good) {
         (_, Some(told)) => told,
         (Mood::Says(status, body), None) => (status, body),
+        (Mood::Challenges(text), None) => {
+            challenge = text;
+            (401, "canary".to_owned())
+        }
         (Mood::Hangs, None) => {
             tokio::time::sleep(Duration::from_secs(600)).await;
             return;
@@ -211,7 +222,10 @@ async fn answer(inner: &Arc<Mutex<Inner>>, mut stream: impl AsyncRead + AsyncWri
         (Mood::Away | Mood::Good, None) => return,
     };
     let length = body.len();
-    let head = format!("HTTP/1.1 {status} Told\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n");
+    let challenge = if status == 401 { format!("www-authenticate: {challenge}\r\n") } else { String::new() };
+    let head = format!(
+        "HTTP/1.1 {status} Told\r\n{challenge}content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+    );
     let _ = stream.write_all(head.as_bytes()).await;
     let _ = stream.write_all(body.as_bytes()).await;
     let _ = stream.shutdown().await;

@@ -44,7 +44,7 @@ const IMPURE: [&str; 32] = [
 ];
 
 /// Foreign crates with the only places that may name them: a room, or one file.
-const HOMES: [(&str, &[&str]); 27] = [
+const HOMES: [(&str, &[&str]); 30] = [
     ("pingora", &["proxy", "background", "server", "main"]),
     ("pingora_core", &["proxy", "background", "server", "main"]),
     ("pingora_proxy", &["proxy", "background", "server", "main"]),
@@ -93,6 +93,17 @@ const HOMES: [(&str, &[&str]); 27] = [
     ("strsim", &["config"]),
     ("bpe_openai", &["gateway/src/openai/estimate/encoding.rs"]),
     ("instant_acme", &["background"]),
+    // gateway/decisions/0015
+    (
+        "azure_core",
+        &[
+            "gateway/src/background/azure.rs",
+            "gateway/src/background/identity/source.rs",
+            "gateway/src/background/vault/fetch.rs",
+        ],
+    ),
+    ("azure_identity", &["gateway/src/background/identity/source.rs", "gateway/src/background/identity/cli.rs"]),
+    ("azure_security_keyvault_secrets", &["gateway/src/background/vault/fetch.rs"]),
     // gateway/decisions/0010
     // gateway/decisions/0015
     (

@@ -5,7 +5,7 @@ use super::trust;
 use crate::config::snapshot::Endpoint;
 use bytes::Bytes;
 use http::header::{HOST, USER_AGENT};
-use http::{HeaderValue, Request, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -23,9 +23,10 @@ const AGENT: HeaderValue = HeaderValue::from_static(concat!("tidegate/", env!("C
 /// Largest header of an answer, bytes.
 const HEADER_SIZE_MAX: usize = 16 * 1024;
 
-/// An answer, whole. It prints as its status: what is in it may be a credential.
+/// An answer, whole. It has no `Debug`: what is in it may be a credential.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
@@ -60,7 +61,7 @@ where
     let answer = async {
         let (head, body) = sender.send_request(request).await.map_err(told)?.into_parts();
         let body = Limited::new(body, size_max).collect().await.map_err(|error| error.to_string())?;
-        Ok(Answer { status: head.status, body: body.to_bytes() })
+        Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
     };
     tokio::pin!(answer);
     tokio::pin!(connection);

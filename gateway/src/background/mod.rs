@@ -6,6 +6,7 @@
 
 mod acme;
 pub mod admin;
+mod azure;
 mod crew;
 mod http;
 mod identity;

@@ -1,10 +1,10 @@
-//! What a token endpoint says, taken with suspicion: a token that a header can carry, for a time that can be. Quotes nothing that
-//! could be a credential.
+//! What a token endpoint says, taken with suspicion: a token that a header can carry, for a time that can be. What passes is told
+//! anew to the credential that asked; nothing else is. Quotes nothing that could be a credential.
 
 use crate::domain::Secret;
 use http::HeaderValue;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 /// Largest answer, bytes; a token with many groups has some kilobytes.
@@ -23,6 +23,51 @@ pub(in crate::background) struct Got {
     pub(in crate::background) header: HeaderValue,
     /// How long it can be shown.
     pub(in crate::background) life: Duration,
+}
+
+impl Got {
+    /// Of a token that ends at `end`; both are Unix time in seconds.
+    pub(super) fn new(token: &str, end: i64, now: u64) -> Result<Self, String> {
+        let header = HeaderValue::from_str(&format!("Bearer {token}"));
+        let mut header = header.map_err(|_error| "the token is none that a header could carry".to_owned())?;
+        header.set_sensitive(true);
+        let life = u64::try_from(end).ok().and_then(|end| end.checked_sub(now)).filter(|life| *life > 0);
+        Ok(Self { header, life: Duration::from_secs(life.ok_or("the token has expired already")?) })
+    }
+}
+
+/// How the credentials of `azure_identity` want to be told of a token.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Dialect {
+    /// As Entra ID does.
+    Directory,
+    /// As a machine or App Service does.
+    Machine,
+    /// As the Azure CLI does.
+    Cli,
+}
+
+/// A token that can be used, for a time that can be.
+#[derive(Debug)]
+pub(super) struct Vetted {
+    token: Secret,
+    life: Duration,
+}
+
+impl Vetted {
+    /// The answer that says this and nothing more.
+    pub(super) fn told(&self, dialect: Dialect, now: u64) -> String {
+        let (token, life) = (self.token.expose(), self.life.as_secs());
+        let end = now.saturating_add(life);
+        let told = match dialect {
+            Dialect::Directory => json!({"access_token": token, "token_type": "Bearer", "expires_in": life}),
+            Dialect::Machine => {
+                json!({"access_token": token, "token_type": "Bearer", "expires_on": end.to_string(), "resource": ""})
+            }
+            Dialect::Cli => json!({"accessToken": token, "tokenType": "Bearer", "expires_on": end}),
+        };
+        told.to_string()
+    }
 }
 
 /// What an endpoint of Entra ID, a machine or the Azure CLI answers.
@@ -45,8 +90,8 @@ struct Refusal {
     error_codes: Vec<u64>,
 }
 
-/// Reads an answer; `now` is Unix time in seconds.
-pub(super) fn read(body: &[u8], now: u64) -> Result<Got, String> {
+/// Takes an answer apart; `now` is Unix time in seconds.
+pub(super) fn vet(body: &[u8], now: u64) -> Result<Vetted, String> {
     let told: Told = serde_json::from_slice(body).map_err(|_error| "the answer holds no token".to_owned())?;
     if !told.token_type.eq_ignore_ascii_case("bearer") {
         return Err("the token is of another type than Bearer".to_owned());
@@ -56,11 +101,7 @@ pub(super) fn read(body: &[u8], now: u64) -> Result<Got, String> {
     if token.expose().is_empty() || token.expose().len() > TOKEN_LENGTH_MAX || !visible {
         return Err("the token is none that a header could carry".to_owned());
     }
-    let life = life(&told, now)?;
-    let header = HeaderValue::from_str(&format!("Bearer {}", token.expose()));
-    let mut header = header.map_err(|_error| "the token is none that a header could carry".to_owned())?;
-    header.set_sensitive(true);
-    Ok(Got { header, life })
+    Ok(Vetted { token, life: life(&told, now)? })
 }
 
 fn life(told: &Told, now: u64) -> Result<Duration, String> {
@@ -112,7 +153,7 @@ mod tests {
 
     fn told(rest: &str) -> Result<u64, String> {
         let body = format!(r#"{{"access_token":"abc","token_type":"Bearer"{rest}}}"#);
-        read(body.as_bytes(), NOW).map(|got| got.life.as_secs())
+        vet(body.as_bytes(), NOW).map(|vetted| vetted.life.as_secs())
     }
 
     #[test]
@@ -169,11 +210,14 @@ mod tests {
             r#"{"access_token":"canäry","token_type":"Bearer","expires_in":1}"#,
             &long,
         ] {
-            let why = read(body.as_bytes(), NOW).unwrap_err();
+            let why = vet(body.as_bytes(), NOW).unwrap_err();
             assert!(!why.contains("canary"), "{why}");
         }
-        let got = read(br#"{"accessToken":"canary","tokenType":"bearer","expires_on":1000009}"#, NOW).unwrap();
-        assert!(!format!("{got:?}").contains("canary"), "{got:?}");
+        let vetted = vet(br#"{"accessToken":"canary","tokenType":"bearer","expires_on":1000009}"#, NOW).unwrap();
+        let got = Got::new("canary", 1_000_009, NOW).unwrap();
+        assert_eq!((got.header.to_str().unwrap(), got.life), ("Bearer canary", Duration::from_secs(9)));
+        let printed = format!("{vetted:?} {got:?}");
+        assert!(!printed.contains("canary"), "{printed}");
     }
 
     #[test]

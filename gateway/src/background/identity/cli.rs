@@ -1,10 +1,19 @@
 //! The Azure CLI as a source of tokens: one command, bounded bytes, ended with everything that it started when nobody waits for
 //! it any more.
 
-use super::answer::ANSWER_SIZE_MAX;
-use std::process::Stdio;
+use super::answer::{ANSWER_SIZE_MAX, Dialect, vet};
+use crate::background::azure;
+use crate::telemetry::clock;
+use async_trait::async_trait;
+use azure_identity::Executor;
+use std::ffi::OsStr;
+use std::io;
+use std::process::{ExitStatus, Output, Stdio};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
+
+/// How a shell says that there is no such command.
+const NOT_FOUND: i32 = 127;
 
 /// Ends a group of processes when it is dropped: `az` is a script, and what hangs is a child of it.
 struct Group(Option<u32>);
@@ -22,11 +31,25 @@ impl Drop for Group {
     }
 }
 
-/// What `az account get-access-token` prints for `scope`.
-pub(super) async fn ask(directory: Option<&str>, scope: &str) -> Result<Vec<u8>, String> {
-    let mut command = Command::new("az");
-    command.args(["account", "get-access-token", "--output", "json", "--scope", scope]);
-    command.args(directory.iter().flat_map(|directory| ["--tenant", directory]));
+/// Runs the command that the crate makes of it, by a shell; hands back the clean answer, and nothing of what was printed beside.
+#[derive(Debug)]
+pub(super) struct Az;
+
+#[async_trait]
+impl Executor for Az {
+    async fn run(&self, program: &OsStr, arguments: &[&OsStr]) -> io::Result<Output> {
+        let told = ask(program, arguments).await.and_then(|bytes| {
+            let now = clock::unix_seconds();
+            Ok(vet(&bytes, now)?.told(Dialect::Cli, now))
+        });
+        let told = told.map_err(azure::refused_io)?;
+        Ok(Output { status: ExitStatus::default(), stdout: told.into_bytes(), stderr: Vec::new() })
+    }
+}
+
+async fn ask(program: &OsStr, arguments: &[&OsStr]) -> Result<Vec<u8>, String> {
+    let mut command = Command::new(program);
+    command.args(arguments);
     // What it says of an error may quote what it was given: the exit status has to do.
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0).kill_on_drop(true);
     let mut child = command.spawn().map_err(|error| format!("`az` cannot be started: {error}"))?;
@@ -41,8 +64,9 @@ pub(super) async fn ask(directory: Option<&str>, scope: &str) -> Result<Vec<u8>,
     let status = child.wait().await.map_err(|error| format!("`az`: {error}"))?;
     // From here on its number may be another's.
     group.0 = None;
-    if !status.success() {
-        return Err(format!("`az` failed ({status}); is somebody logged in?"));
+    match status.code() {
+        Some(0) => Ok(bytes),
+        Some(NOT_FOUND) => Err("`az` is not on the `PATH`".to_owned()),
+        _ => Err(format!("`az` failed ({status}); is somebody logged in?")),
     }
-    Ok(bytes)
 }

@@ -6,6 +6,8 @@ mod answer;
 mod assertion;
 mod cli;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub(super) use answer::refusal;
 

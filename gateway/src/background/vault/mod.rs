@@ -9,6 +9,7 @@ use crate::config::snapshot::{KeyVault, OwnToken, Snapshot, VaultSecret};
 use crate::config::{self, Environment};
 use crate::state::{Bearer, Fleet, Kept, Secrets};
 use crate::telemetry::{Metrics, clock};
+use fetch::Vaults;
 use futures::StreamExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -90,7 +91,7 @@ fn bearer(token: &OwnToken, fleet: Option<&Fleet>) -> Arc<Bearer> {
 /// A look at secrets.
 pub(super) struct Round<'a> {
     pub(super) vault: &'a KeyVault,
-    pub(super) bearer: &'a Bearer,
+    pub(super) bearer: &'a Arc<Bearer>,
     pub(super) secrets: &'a Secrets,
     pub(super) metrics: Option<&'a Metrics>,
 }
@@ -99,9 +100,10 @@ impl Round<'_> {
     /// Looks at every secret, and logs failures if it shall `tell`. Whether a value has changed, and whether a look has failed.
     pub(super) async fn run(&self, wanted: &[&VaultSecret], tell: bool) -> (bool, bool) {
         let (changed, failed) = (AtomicBool::new(false), AtomicBool::new(false));
+        let vaults = Vaults::new(self.vault, self.bearer, wanted);
         futures::stream::iter(wanted)
             .for_each_concurrent(LOOKS_MAX, async |secret| {
-                let found = fetch::get(self.vault, self.bearer, secret).await;
+                let found = vaults.get(secret).await;
                 let known = found.is_ok();
                 match found {
                     Ok(value) => {

@@ -99,6 +99,12 @@ impl Endpoint {
         Self::parse_where(text, None, |address| address.is_loopback() || link_local(address))
     }
 
+    /// Whether it is on this host.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.host == "localhost" || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     fn parse_where(text: &str, ca_file: Option<PathBuf>, plain: impl Fn(IpAddr) -> bool) -> Result<Self, String> {
         let url = Url::parse(text).map_err(|error| format!("is not a URL: {error}"))?;
         let tls = match url.scheme() {
@@ -130,5 +136,22 @@ impl Endpoint {
             .map_err(|_error| "its host cannot stand in a `Host` header".to_owned())?;
         let query = url.query().map(|query| format!("?{query}")).unwrap_or_default();
         Ok(Self { tls, host, port, authority, target: format!("{}{query}", url.path()), ca_file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_host_is_here() {
+        let here = |url| Endpoint::parse(url, None).map(|endpoint| endpoint.is_here());
+        for url in ["https://localhost:8443", "https://127.0.0.2", "https://[::1]:1", "http://127.0.0.1:1"] {
+            assert_eq!(here(url), Ok(true), "{url}");
+        }
+        for url in ["https://contoso.vault.azure.net", "https://localhost.example", "https://10.0.0.1", "https://[::2]"]
+        {
+            assert_eq!(here(url), Ok(false), "{url}");
+        }
     }
 }
