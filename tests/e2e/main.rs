@@ -34,6 +34,7 @@ mod identity;
 mod key_vault;
 mod kinds;
 mod limits;
+mod lists;
 mod misconfigured;
 mod models;
 mod overload;

@@ -49,7 +49,7 @@ mod waf;
 
 pub use residency::{Proof, Residency, Site};
 pub use shared_limits::{RedisMode, SharedLimits};
-pub use stateful::Stateful;
+pub use stateful::{Lists, Stateful};
 pub use tls::{BackendTls, ClientAuth, Tls, TlsFiles};
 pub use tokens::TokenUsage;
 pub use usage_limits::UsageLimits;

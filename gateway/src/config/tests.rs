@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used, reason = "tests may panic")]
 
-use super::snapshot::{AccessLog, Auth, ProbeKind, Snapshot};
+use super::snapshot::{AccessLog, Auth, Lists, ProbeKind, Snapshot};
 use super::{Problem, Problems, load_text};
 use crate::policy::route::{DeploymentMatch, HostMatch, PathMatch};
 use std::path::Path;
@@ -278,18 +278,19 @@ fn ids_are_sealed_where_they_lead_somewhere_or_belong_to_somebody() {
     let asked = format!("{MINIMAL}consumers: [ {{ name: one }} ]\n");
     let keyed = "stateful: { keys: [ { id: a, secret: { env: LONG } } ] }\n";
     for (text, sealed, lists, warned) in [
-        (MINIMAL, false, false, 0),
-        (&same, false, false, 0),
-        (&two, true, false, 1),
-        (&asked, true, true, 1),
-        (&format!("{two}{keyed}"), true, false, 0),
-        (&format!("{MINIMAL}stateful: {{ ids: sealed }}\n"), true, false, 1),
-        (&format!("{two}stateful: {{ ids: raw }}\n"), false, false, 0),
-        (&format!("{asked}stateful: {{ ids: raw }}\n"), false, false, 1),
-        (&format!("{asked}{}", keyed.replace("] }", "], lists: allow }")), true, false, 0),
+        (MINIMAL, false, Lists::Allow, 0),
+        (&same, false, Lists::Allow, 0),
+        (&two, true, Lists::Merged, 1),
+        (&asked, true, Lists::Refuse, 1),
+        (&format!("{two}{keyed}"), true, Lists::Merged, 0),
+        (&format!("{MINIMAL}stateful: {{ ids: sealed }}\n"), true, Lists::Merged, 1),
+        (&format!("{two}stateful: {{ ids: raw }}\n"), false, Lists::Allow, 0),
+        (&format!("{asked}stateful: {{ ids: raw }}\n"), false, Lists::Allow, 1),
+        (&format!("{asked}{}", keyed.replace("] }", "], lists: allow }")), true, Lists::Allow, 0),
+        (&format!("{asked}{}", keyed.replace("] }", "], lists: merged }")), true, Lists::Merged, 0),
     ] {
         let (snapshot, warnings) = load(text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
-        let told = (snapshot.stateful.sealed, snapshot.stateful.refuse_lists);
+        let told = (snapshot.stateful.sealed, snapshot.stateful.lists);
         assert_eq!((told, warnings.len()), ((sealed, lists), warned), "{text}\n{warnings:?}");
         assert!(warnings.iter().all(|warning| warning.path.starts_with("stateful")), "{warnings:?}");
     }

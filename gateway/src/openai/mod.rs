@@ -13,6 +13,7 @@ pub mod ids;
 pub mod needs;
 pub mod operation;
 mod out;
+pub mod page;
 pub mod quota;
 pub mod refusal;
 pub mod rewrite;

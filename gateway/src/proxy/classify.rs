@@ -375,7 +375,7 @@ fn verdict(ctx: &RequestContext, refusal: Refusal, now: Moment) -> Verdict {
         Refusal::BackendMisconfigured => Fault::BackendMisconfigured,
         Refusal::Failing => Fault::NoBackend { retry_after: later },
         // Nobody else could answer: it is this backend that is not there now.
-        Refusal::Unreachable if pin::is_pinned(ctx) => Fault::NoBackend { retry_after: later },
+        Refusal::Unreachable if pin::is_alone(ctx) => Fault::NoBackend { retry_after: later },
         Refusal::Unreachable => Fault::Unreachable { retry_after: later },
     }
     .into()

@@ -2,7 +2,7 @@
 
 use super::live::Live;
 use super::overload::Begun;
-use super::pin::Seal;
+use super::pin::{Listing, Seal};
 use super::wrapper::Desk;
 use crate::domain::{Caller, ClientCertificate, Denial, Failure, Fault, Moment, Outcome, Throttle, Zones};
 use crate::openai::facts::Facts;
@@ -143,6 +143,8 @@ pub(super) struct Pin {
     pub(super) target: Option<String>,
     /// The answer's ids are sealed for this consumer.
     pub(super) seals: Option<u64>,
+    /// Where in the lists of its pool it is, where these stand for one.
+    pub(super) list: Option<Box<Listing>>,
 }
 
 impl Pin {

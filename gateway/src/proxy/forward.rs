@@ -78,7 +78,7 @@ pub(super) fn forward(
     let too_long = state.is_some_and(|state| {
         capable::roomier(pool, index, &ctx.attempts.wanted).is_some_and(|wanted| state.has_eligible(&wanted, now))
     });
-    let watch = Watch { too_long, ..watch(admission, backend, pool) };
+    let watch = Watch { too_long, page: pin::is_listing(ctx), ..watch(admission, backend, pool) };
     let pace = pace(pool, admission, ctx.attempts.prompt, now);
     admission.desk.place(Order {
         body,
@@ -121,7 +121,7 @@ fn pace(pool: &Pool, admission: &Admission, prompt: u64, now: Moment) -> Limits 
 fn watch(admission: &Admission, backend: &Backend, pool: &Pool) -> Watch {
     let missing =
         backend.deployment.is_some() || admission.facts.model.is_some() || admission.operation.model_in_body();
-    Watch { missing, too_long: false, trouble: false, gate: pool.gate.filter(|_| admission.facts.stream) }
+    Watch { missing, too_long: false, trouble: false, page: false, gate: pool.gate.filter(|_| admission.facts.stream) }
 }
 
 /// `length` is the length of the body as it is sent, where it is stated.

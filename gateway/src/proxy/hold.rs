@@ -8,6 +8,7 @@
 
 use crate::config::snapshot::Gate;
 use crate::openai::answer::{self, Media};
+use crate::openai::page::Turn;
 use crate::openai::sse::{Opening, Scanner, StreamErrorKind};
 use crate::openai::trouble::{self, About, PREFIX_MAX};
 use bytes::BytesMut;
@@ -34,8 +35,15 @@ pub(super) const RATE_LIMITED: ErrorType = ErrorType::Custom("rate_limited");
 /// The same of a 500.
 pub(super) const SERVER_ERROR: ErrorType = ErrorType::Custom("server_error");
 
+/// The list of a resource is over, and the page of it that came is not shown.
+pub(super) const LIST_OVER: ErrorType = ErrorType::Custom("list_over");
+
 /// How long the body of a failure is waited for: mostly it comes with the header.
 const TROUBLE_TIME: Duration = Duration::from_millis(250);
+/// Bytes of a page that are held at most; mostly its first item is enough.
+const PAGE_MAX: usize = 4 * 1024 * 1024;
+/// Its deadlines end a page before.
+const PAGE_TIME: Duration = Duration::from_secs(3600);
 /// Bytes of a 404 or 400 that are held at most.
 const NOT_FOUND_MAX: usize = 2048;
 /// With bytes coming for this long it is relayed as it is: what drips is slow, not wrong.
@@ -50,6 +58,8 @@ pub(super) struct Watch {
     pub(super) too_long: bool,
     /// This answer is not relayed whatever it says: its body tells what it is about.
     pub(super) trouble: bool,
+    /// A page of a list is held until it says what it is.
+    pub(super) page: bool,
     /// The gate of a stream.
     pub(super) gate: Option<Gate>,
 }
@@ -59,6 +69,13 @@ pub(super) fn is_stream(header: &ResponseHeader) -> bool {
     header.status == StatusCode::OK
         && !header.headers.contains_key(header::CONTENT_ENCODING)
         && answer::media(header.headers.get(header::CONTENT_TYPE)) == Media::EventStream
+}
+
+/// Whether an answer with this header may be a page of a list.
+fn is_page(header: &ResponseHeader) -> bool {
+    header.status.is_success()
+        && !header.headers.contains_key(header::CONTENT_ENCODING)
+        && answer::media(header.headers.get(header::CONTENT_TYPE)) == Media::Json
 }
 
 /// The beginning of an answer.
@@ -91,6 +108,8 @@ enum Reader {
     /// The error to raise in the end.
     Trouble(BytesMut, ErrorType),
     Stream(Box<Scanner>),
+    /// Whether the page is shown: who rewrites it tells.
+    Page(bool),
 }
 
 /// What is known of a held answer.
@@ -103,7 +122,7 @@ enum Finding {
 impl Hold {
     /// At the start of an attempt.
     pub(super) const fn new(watch: Watch) -> Self {
-        let watches = watch.missing || watch.too_long || watch.trouble || watch.gate.is_some();
+        let watches = watch.missing || watch.too_long || watch.trouble || watch.page || watch.gate.is_some();
         if watches { Self::Watching(watch) } else { Self::Off }
     }
 
@@ -154,10 +173,21 @@ impl Hold {
     pub(super) fn about(&self) -> Option<About> {
         let Self::Holding(held) = self else { return None };
         match &held.reader {
-            Reader::NotFound(_) | Reader::BadRequest(_) => None,
+            Reader::NotFound(_) | Reader::BadRequest(_) | Reader::Page(_) => None,
             Reader::Trouble(text, _) => trouble::about(text),
             Reader::Stream(scanner) => scanner.error().map(|error| error.about),
         }
+    }
+
+    /// What the page of a list turned out to be.
+    pub(super) fn turn(&mut self, turn: Turn) -> Result<()> {
+        match self {
+            Self::Watching(_) | Self::Holding(_) if turn == Turn::Over => return Err(raised(LIST_OVER)),
+            Self::Watching(watch) => watch.page = false,
+            Self::Holding(Held { reader: Reader::Page(shown), .. }) => *shown = true,
+            Self::Off | Self::Holding(_) | Self::Late => {}
+        }
+        Ok(())
     }
 
     /// The gate's time is up: takes out what is to be written at once.
@@ -184,6 +214,7 @@ impl Held {
             _ if watch.too_long && header.status == StatusCode::BAD_REQUEST => {
                 (Reader::BadRequest(BytesMut::new()), NOT_FOUND_TIME, NOT_FOUND_MAX)
             }
+            _ if watch.page && is_page(header) => (Reader::Page(false), PAGE_TIME, PAGE_MAX),
             Some(gate) if is_stream(header) => {
                 (Reader::Stream(Box::new(Scanner::opening(gate.events))), gate.time, gate.bytes)
             }
@@ -198,6 +229,7 @@ impl Held {
 
     fn take(&mut self, task: HttpTask) -> Result<()> {
         match task {
+            HttpTask::Failed(error) if matches!(self.reader, Reader::Page(false)) => return Err(error),
             HttpTask::Failed(_) if matches!(self.reader, Reader::Stream(_)) => match self.finding() {
                 // Nobody has seen anything of it: another backend may answer.
                 Finding::TooEarly => return Err(raised(STREAM_BROKEN)),
@@ -225,6 +257,7 @@ impl Held {
                 text.extend_from_slice(seen)
             }
             Reader::Stream(scanner) => scanner.feed(seen),
+            Reader::Page(_) => {}
         }
         self.size = self.size.saturating_add(part.len());
     }
@@ -242,6 +275,8 @@ impl Held {
                 None if !full && !self.ended => Finding::TooEarly,
                 _ => Finding::Release,
             },
+            Reader::Page(shown) if *shown || full || self.ended => Finding::Release,
+            Reader::Page(_) => Finding::TooEarly,
             Reader::Trouble(text, kind) => match trouble::about(text) {
                 None if !full && !self.ended => Finding::TooEarly,
                 _ => Finding::Raise(kind.clone()),

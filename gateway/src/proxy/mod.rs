@@ -73,6 +73,7 @@ use classify::{ABANDONED, Verb};
 use context::{Pin, Verdict};
 use firewall::Bench;
 use gateway::Stop;
+use hold::LIST_OVER;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
 use pingora::upstreams::peer::HttpPeer;
@@ -261,6 +262,10 @@ impl ProxyHttp for Gateway {
         }
         if !written {
             relay::take_back(ctx);
+        }
+        if *e.root_etype() == LIST_OVER {
+            e.set_retry(pin::go_on(session.req_header(), ctx, clock::now()));
+            return e;
         }
         let verb = classify::failed(ctx, outcome, clock::now());
         e.set_retry(verb == Verb::NextAttempt);

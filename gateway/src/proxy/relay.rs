@@ -157,6 +157,9 @@ pub(super) fn pass(ctx: &mut RequestContext, body: &mut Option<Bytes>, end: bool
     }
     if let Some(seal) = &mut relay.seal {
         seal.pass(body, end);
+        if let Some((turn, admission)) = seal.turn(end).zip(ctx.admission.as_ref()) {
+            admission.desk.turn(turn);
+        }
     }
 }
 

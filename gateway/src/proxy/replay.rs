@@ -89,6 +89,9 @@ impl Replay {
         if let (Hold::Late, ServerSession::H1(session)) = (&self.hold, inner) {
             session.write_proxy_tasks().await?;
         }
+        if let Some(turn) = desk.turned() {
+            self.hold.turn(turn)?;
+        }
         let tasks = self.hold.sift(tasks, now()).inspect_err(|_error| desk.tell(self.hold.about()))?;
         self.clock.hold = self.hold.until();
         if matches!(self.hold, Hold::Off) {

@@ -109,7 +109,8 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     Ok(peer)
 }
 
-fn pick(pool: &PoolState, attempts: &Attempts, now: Moment) -> Result<Ticket, Fault> {
+/// The backend of an attempt.
+pub(super) fn pick(pool: &PoolState, attempts: &Attempts, now: Moment) -> Result<Ticket, Fault> {
     match pool.pick_for(&attempts.wanted, now, fastrand::u64(..)) {
         Pick::Attempt(ticket) => Ok(ticket),
         Pick::AllThrottled { soonest } => Err(Fault::AllThrottled { retry_after: now.until(soonest) }),

@@ -7,6 +7,7 @@
 use super::h2_writer::H2Writer;
 use super::hold::Watch;
 use super::pace::Limits;
+use crate::openai::page::Turn;
 use crate::openai::rewrite::Segments;
 use crate::openai::trouble::About;
 use async_trait::async_trait;
@@ -52,6 +53,7 @@ pub(super) struct Desk {
     cut: AtomicBool,
     look: AtomicBool,
     about: Mutex<Option<About>>,
+    turn: Mutex<Option<Turn>>,
 }
 
 impl Desk {
@@ -75,6 +77,16 @@ impl Desk {
         self.about.lock().take()
     }
 
+    /// What the page of a list is that is held.
+    pub(super) fn turn(&self, turn: Turn) {
+        *self.turn.lock() = Some(turn);
+    }
+
+    /// The same, once.
+    pub(super) fn turned(&self) -> Option<Turn> {
+        self.turn.lock().take()
+    }
+
     /// The answer that ends now is not whole: after its last byte the attempt has broken.
     pub(super) fn cut(&self) {
         self.cut.store(true, Ordering::Relaxed);
@@ -85,6 +97,7 @@ impl Desk {
         self.open.store(false, Ordering::Relaxed);
         self.look.store(false, Ordering::Relaxed);
         self.tell(None);
+        *self.turn.lock() = None;
         *self.order.lock() = Some(order);
     }
 

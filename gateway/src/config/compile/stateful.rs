@@ -1,9 +1,9 @@
 //! Compiles how clients get at what resources store.
 
 use super::secret;
-use crate::config::file::{self, Ids, Lists, UnknownOperations};
+use crate::config::file::{self, Ids, UnknownOperations};
 use crate::config::report::Report;
-use crate::config::snapshot::{Backend, Pool, Stateful};
+use crate::config::snapshot::{Backend, Lists, Pool, Stateful};
 use crate::domain::KeyName;
 use crate::policy::seal::Key;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,28 @@ pub(super) fn compile(file: &file::File, asked: bool, pools: &[Pool], report: &m
         sealed,
         keys,
         refuse_unknown: typed.unknown_operations == UnknownOperations::Refuse,
-        refuse_lists: typed.lists.map_or(asked && sealed, |lists| lists == Lists::Refuse),
+        lists: lists(typed.lists, (sealed, asked), report),
+    }
+}
+
+fn lists(typed: Option<file::Lists>, (sealed, asked): (bool, bool), report: &mut Report<'_>) -> Lists {
+    match typed {
+        Some(file::Lists::Merged) if !sealed => {
+            let help = "a page's last id has to say where the list goes on: set `stateful.ids: sealed`".to_owned();
+            report.problem("stateful.lists", "lists are merged by sealed ids, and ids are raw", help);
+            Lists::Allow
+        }
+        Some(file::Lists::Merged) => Lists::Merged,
+        Some(file::Lists::Refuse) => Lists::Refuse,
+        Some(file::Lists::Allow) => Lists::Allow,
+        None if sealed => {
+            if asked {
+                Lists::Refuse
+            } else {
+                Lists::Merged
+            }
+        }
+        None => Lists::Allow,
     }
 }
 

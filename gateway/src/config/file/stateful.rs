@@ -18,7 +18,7 @@ pub(in crate::config) struct Stateful {
     pub(in crate::config) keys: Vec<IdKey>,
     /// Calls that no release of the API that we know has; default `pinned`.
     pub(in crate::config) unknown_operations: UnknownOperations,
-    /// Lists of everything that a resource stores (`GET /files`); default: `refuse` where there are consumers and ids are sealed, else `allow`.
+    /// Lists of everything that resources store (`GET /files`); default where ids are sealed: `refuse` with consumers, else `merged`; with raw ids `allow`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Lists")]
     pub(in crate::config) lists: Option<Lists>,
@@ -62,6 +62,8 @@ pub(in crate::config) enum UnknownOperations {
 pub(in crate::config) enum Lists {
     /// They pass: one resource's list, everybody's things in it.
     Allow,
+    /// The lists of all resources of a pool, one after the other, everybody's things in them; ids must be sealed.
+    Merged,
     /// They are refused.
     Refuse,
 }

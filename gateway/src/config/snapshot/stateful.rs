@@ -12,8 +12,20 @@ pub struct Stateful {
     pub keys: Vec<Key>,
     /// Calls that we do not know are refused.
     pub refuse_unknown: bool,
-    /// Lists of everything are refused.
-    pub refuse_lists: bool,
+    /// What becomes of lists of everything.
+    pub lists: Lists,
+}
+
+/// What becomes of lists of everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Lists {
+    /// Each is of one resource.
+    #[default]
+    Allow,
+    /// All resources of a pool are listed, one after the other.
+    Merged,
+    /// They are refused.
+    Refuse,
 }
 
 impl Backend {

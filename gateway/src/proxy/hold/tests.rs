@@ -7,7 +7,7 @@ use crate::domain::Throttle;
 use bytes::Bytes;
 
 const GATE: Gate = Gate { events: 4, bytes: 1000, time: Duration::from_secs(5) };
-const BOTH: Watch = Watch { missing: true, too_long: false, trouble: false, gate: Some(GATE) };
+const BOTH: Watch = Watch { missing: true, too_long: false, trouble: false, page: false, gate: Some(GATE) };
 const EVENTS: &str = "text/event-stream";
 const ERROR: &str = "data: {\"error\":{\"code\":\"no_capacity\",\"message\":\"x\"}}\n\n";
 const ROLE: &str = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n";
@@ -57,6 +57,31 @@ fn a_stream_waits_for_its_first_delta_and_no_longer() {
         let label = format!("{tasks:?}");
         let tasks: Vec<HttpTask> = [head(200, EVENTS)].into_iter().chain(tasks).collect();
         assert_eq!(steps(BOTH, tasks), [vec![Ok(0)], want].concat(), "{label}");
+    }
+}
+
+#[test]
+fn a_page_waits_until_it_is_known_and_no_longer() {
+    let watch = Watch { page: true, ..Watch::default() };
+    let begun = || {
+        let mut hold = Hold::new(watch);
+        assert!(hold.sift(vec![head(200, "application/json"), body("{")], now()).unwrap().is_empty());
+        hold
+    };
+    let mut shown = begun();
+    shown.turn(Turn::Shown).unwrap();
+    assert_eq!(shown.sift(vec![body("}")], now()).unwrap().len(), 3);
+    shown.turn(Turn::Over).unwrap();
+    assert_eq!(begun().turn(Turn::Over).unwrap_err().etype(), &LIST_OVER);
+    assert_eq!(begun().sift(vec![failed()], now()).unwrap_err().etype(), &ErrorType::ReadError);
+    assert_eq!(begun().sift(vec![HttpTask::Done], now()).unwrap().len(), 3, "its end was not told");
+    assert_eq!(begun().sift(vec![body(&"x".repeat(PAGE_MAX))], now()).unwrap().len(), 3);
+    let mut at_once = Hold::new(watch);
+    at_once.turn(Turn::Shown).unwrap();
+    assert_eq!(at_once.sift(vec![head(200, "application/json")], now()).unwrap().len(), 1);
+    assert_eq!(Hold::new(watch).turn(Turn::Over).unwrap_err().etype(), &LIST_OVER);
+    for other in [head(404, "application/json"), head(200, EVENTS)] {
+        assert_eq!(steps(watch, vec![other]), [Ok(1)]);
     }
 }
 

@@ -2,20 +2,24 @@
 //! else, however that backend is. On the way back the ids of an answer are sealed. What an id is, is `policy::seal`'s; where ids
 //! stand, `openai::ids`'s.
 
+mod list;
+mod listing;
 mod opening;
 mod sealing;
 
+pub(super) use list::go_on;
+pub(super) use listing::Listing;
 pub(super) use sealing::Seal;
 
 use super::authenticate::scopes;
 use super::context::{Pin, RequestContext};
 use super::live::{Live, LivePool};
 use super::route::{Asked, Call, Routed, is_multipart};
-use crate::config::snapshot::{Snapshot, Stateful};
+use crate::config::snapshot::{Lists, Snapshot, Stateful};
 use crate::domain::{Caller, Denial, IdFlaw};
 use crate::openai::answer::Media;
 use crate::openai::ids;
-use crate::openai::operation::{Operation, Style, Target};
+use crate::openai::operation::{Operation, Style, Target, parameters};
 use crate::policy::route::{self as policy, Match};
 use crate::policy::seal::{self, MARK, Owner, Sealer, digest_of};
 use crate::state::Tried;
@@ -68,7 +72,7 @@ fn look(
     rules: &Stateful,
     (sealer, consumer): (Option<&Sealer>, u64),
 ) -> Result<Option<Box<Pin>>, Denial> {
-    if sealer.is_none() && !rules.refuse_unknown && !rules.refuse_lists {
+    if sealer.is_none() && !rules.refuse_unknown && rules.lists != Lists::Refuse {
         return Ok(None);
     }
     let path = request.uri.path();
@@ -85,14 +89,21 @@ fn look(
     }
     let reads = matches!(request.method, Method::GET | Method::HEAD);
     let lists = reads && !opening.named && bound;
-    if lists && rules.refuse_lists {
+    if lists && rules.lists == Lists::Refuse {
         return Err(Denial::ListRefused);
     }
     if sealer.is_none() || !(kept || opening.resource.is_some()) {
         return Ok(None);
     }
     let seals = (kept && !path.ends_with(CONTENT)).then_some(consumer);
-    Ok(Some(Box::new(Pin { resource: opening.resource, target: asked, seals })))
+    let merged = lists && rules.lists == Lists::Merged && request.method == Method::GET && !goes_back(request);
+    let list = merged.then(Box::default);
+    Ok(Some(Box::new(Pin { resource: opening.resource, target: asked, seals, list })))
+}
+
+/// Whether a list is asked for what comes before an item: that much is of one resource.
+fn goes_back(request: &RequestHeader) -> bool {
+    parameters(request.uri.query().unwrap_or_default(), &["before".to_owned()]).any(|before| !before.is_empty())
 }
 
 /// Reads whatever may hold an id: path and query with other ids, where they have changed. The body is replaced where it has.
@@ -141,19 +152,25 @@ fn find(
     let (host, path, deployment) = asked;
     let routes = &live.fleet.snapshot.routes;
     let found = policy::find(&live.matchers, host, path, deployment);
-    let Some(resource) = pin.and_then(|pin| pin.resource) else {
-        return Ok(match found {
-            Match::NoRoute if bound && deployment.is_none() => {
-                without_deployment(live, (host, path)).map_or(found, Match::Route)
-            }
-            found => found,
-        });
+    let anywhere = || match found {
+        Match::NoRoute if bound && deployment.is_none() => {
+            without_deployment(live, (host, path)).map_or(found, Match::Route)
+        }
+        found => found,
     };
+    let Some(resource) = pin.and_then(|pin| pin.resource) else { return Ok(anywhere()) };
     let fits = |index: usize| {
         let pool = forced.or(routes.get(index).map(|route| route.pool));
         pool.is_some_and(|pool| live.pools.get(pool).is_some_and(|pool| has(pool, resource)))
             && scopes(caller, live).iter().all(|scope| scope.takes_route(index))
     };
+    if pin.is_some_and(|pin| pin.list.is_some())
+        && let Match::Route(index) = anywhere()
+        && fits(index)
+    {
+        // A list goes on in the pool in which it began.
+        return Ok(Match::Route(index));
+    }
     match (policy::find_stored(&live.matchers, host, path, deployment, fits), found) {
         (Some(index), _) => Ok(Match::Route(index)),
         (None, Match::NoDeployment) => Ok(Match::NoDeployment),
@@ -170,23 +187,37 @@ fn without_deployment(live: &Live, (host, path): (&str, &str)) -> Option<usize> 
 
 /// Bars every backend that is not on the resource of the request. Where that may not process its data, nobody may.
 pub(super) fn bar(ctx: &mut RequestContext) -> Result<(), Denial> {
-    let Some(resource) = ctx.pin.as_ref().and_then(|pin| pin.resource) else { return Ok(()) };
+    list::begin(ctx);
+    let leads = |pin: &Pin| pin.list.as_ref().map_or(pin.resource, |list| list.resource());
+    let Some(resource) = ctx.pin.as_deref().and_then(leads) else { return Ok(()) };
     let pool = ctx.admission.as_ref().and_then(|admission| ctx.arrival.live.pools.get(admission.pool));
-    let outside = ctx.residence.map_or(Tried::NONE, |residence| residence.barred);
-    let (mut others, mut left) = (Tried::NONE, false);
-    for (index, backend) in pool.iter().flat_map(|pool| pool.backends.iter().enumerate()) {
-        match backend.resource == resource {
-            true => left |= !outside.contains(index),
-            false => others = others.with(index),
-        }
-    }
+    let Some(pool) = pool else { return Err(Denial::ResidencyUnserved) };
+    let others = others(pool, resource);
+    let outside = ctx.residence.map_or(Tried::NONE, |residence| residence.barred).union(others);
     ctx.attempts.wanted.barred = ctx.attempts.wanted.barred.union(others);
+    let left = (0..pool.backends.len()).any(|index| !outside.contains(index));
     if left { Ok(()) } else { Err(Denial::ResidencyUnserved) }
+}
+
+/// The backends that are not on this resource.
+fn others(pool: &LivePool, resource: u64) -> Tried {
+    let others = pool.backends.iter().enumerate().filter(|(_, backend)| backend.resource != resource);
+    others.fold(Tried::NONE, |all, (index, _)| all.with(index))
 }
 
 /// Whether one resource alone can answer.
 pub(super) fn is_pinned(ctx: &RequestContext) -> bool {
     ctx.pin.as_deref().is_some_and(Pin::is_bound)
+}
+
+/// The same, or one resource's turn in a list.
+pub(super) fn is_alone(ctx: &RequestContext) -> bool {
+    is_pinned(ctx) || is_listing(ctx)
+}
+
+/// Whether the lists of several resources stand for one.
+pub(super) fn is_listing(ctx: &RequestContext) -> bool {
+    ctx.pin.as_deref().is_some_and(|pin| pin.list.is_some())
 }
 
 /// What seals an answer with this header; `None` where it has no ids, or none that can be read.
@@ -203,7 +234,11 @@ pub(super) fn seal(ctx: &RequestContext, header: &ResponseHeader, media: Media) 
     if !header.status.is_success() || header.headers.contains_key(header::CONTENT_ENCODING) {
         return None;
     }
-    Seal::new(media, (&live.ids.as_ref()?.sealer, Owner { resource, consumer }), all).map(Box::new)
+    let mut seal = Seal::new(media, (&live.ids.as_ref()?.sealer, Owner { resource, consumer }), all)?;
+    if media == Media::Json {
+        seal.page = ctx.pin.as_ref().and_then(|pin| pin.list.as_ref()).map(|list| list.page());
+    }
+    Some(Box::new(seal))
 }
 
 /// Path and query as a backend knows them.

@@ -3,6 +3,7 @@
 use super::opening::{CONTENT, is_of_a_turn};
 use crate::openai::answer::Media;
 use crate::openai::ids::{Answer, Edit, Place};
+use crate::openai::page::{Page, Turn};
 use crate::policy::seal::{Owner, Sealer, split};
 use bytes::Bytes;
 
@@ -10,6 +11,8 @@ use bytes::Bytes;
 pub(in crate::proxy) struct Seal {
     answer: Answer,
     sealing: Sealing,
+    /// It is a page of a list of several resources.
+    pub(super) page: Option<Page>,
 }
 
 pub(super) struct Sealing {
@@ -35,18 +38,27 @@ impl Seal {
             Media::EventStream => Answer::events(),
             Media::Other => return None,
         };
-        Some(Self { answer, sealing: Sealing::new(sealer.clone(), owner, all) })
+        Some(Self { answer, sealing: Sealing::new(sealer.clone(), owner, all), page: None })
     }
 
     /// Seals what passes. `end`: it is the last.
     pub(in crate::proxy) fn pass(&mut self, body: &mut Option<Bytes>, end: bool) {
-        let passed = body.take().map(|chunk| self.answer.feed(&chunk, &mut self.sealing));
+        let chunk = body.take().map(|chunk| match &mut self.page {
+            Some(page) => page.feed(&chunk),
+            None => chunk,
+        });
+        let passed = chunk.map(|chunk| self.answer.feed(&chunk, &mut self.sealing));
         let rest = if end { self.answer.finish() } else { Bytes::new() };
         *body = match passed {
             Some(passed) if rest.is_empty() => Some(passed),
             Some(passed) => Some([passed, rest].concat().into()),
             None => (!rest.is_empty()).then_some(rest),
         };
+    }
+
+    /// What the page is, once, as soon as it is known.
+    pub(in crate::proxy) fn turn(&mut self, end: bool) -> Option<Turn> {
+        self.page.as_mut()?.turn(end)
     }
 }
 
