@@ -322,3 +322,37 @@ async fn any_other_upgrade_is_answered_as_a_plain_request() {
     assert_eq!((answer.status, answer.header("x-served-by")), (200, A), "{answer}");
     assert_eq!(a.record(&ask.id).await.header("upgrade"), None);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_realtime_client_never_gets_a_backend_whose_events_it_does_not_know() {
+    const PREVIEW: &str = "/openai/realtime?api-version=2025-04-01-preview&deployment=gpt";
+    let (a, b) = regions().await;
+    let classic = "style: classic, api_version: 2025-04-01-preview";
+    for (style_a, style_b) in [("style: v1", classic), ("realtime: v1", "realtime: classic")] {
+        let setup = Setup::new().pool("ejection: { failures: 0, failure_share: 0% }");
+        let setup = setup.backend("a", &a, &format!("priority: 1, {style_a}"));
+        let gateway = setup.backend("b", &b, &format!("priority: 2, {style_b}")).start().await;
+        let mut python = Python::start(&gateway);
+        opened(&python.open("ga").await, A);
+        opened(&python.open_with("preview", PREVIEW, json!({})).await, B);
+        python.close("ga").await;
+        python.close("preview").await;
+        // Not even where its own is down: `a` would open a session.
+        let at_a = a.requests();
+        b.refuse();
+        let answer = python.open_with("down", PREVIEW, json!({})).await;
+        assert!(matches!(answer["status"].as_u64(), Some(502 | 503)), "{answer}");
+        b.clear();
+        assert_eq!(a.requests(), at_a);
+    }
+    let gateway = Setup::new().backend("a", &a, "style: v1").start().await;
+    let mut python = Python::start(&gateway);
+    let answer = python.open_with("none", PREVIEW, json!({})).await;
+    assert_eq!(answer["status"], 400, "{answer}");
+    let body: Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    assert_eq!(body["error"]["code"], "unsupported_by_backends", "{body}");
+    assert!(body["error"]["message"].as_str().unwrap().contains("realtime session"), "{body}");
+    let gateway = Setup::new().backend("a", &a, "style: v1, realtime: same").start().await;
+    opened(&Python::start(&gateway).open_with("both", PREVIEW, json!({})).await, A);
+    assert!(a.find("both").expect("a has seen it").path_and_query.starts_with("/openai/realtime?"));
+}

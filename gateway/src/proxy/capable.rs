@@ -6,7 +6,7 @@ use super::route::Routed;
 use super::tokens;
 use crate::config::snapshot::{Backend, Pool};
 use crate::domain::{Abilities, Denial};
-use crate::openai::operation::{Style, Target};
+use crate::openai::operation::{Operation, Style, Target};
 use crate::openai::{needs, versions};
 use crate::policy::capability::{Capability, Need, Shortfall};
 use crate::state::{Tried, Wanted};
@@ -75,11 +75,16 @@ pub(super) fn no_roomier(pool: &Pool, here: usize) -> Tried {
 enum Unable {
     /// Its style or its version does not have the call.
     Call,
+    /// Its realtime sessions have the events of the other style.
+    Events,
     Short(Shortfall),
 }
 
 fn unable(backend: &Backend, target: &Target<'_>, need: &Need) -> Option<Unable> {
-    let Some(style) = target.style_at(backend.speaks) else { return Some(Unable::Call) };
+    let realtime = target.operation == Operation::Realtime;
+    let Some(style) = backend.style_of(target) else {
+        return Some(if realtime { Unable::Events } else { Unable::Call });
+    };
     if let (Style::Classic, Some(version)) = (style, &backend.api_version)
         && !versions::has(version, target.operation)
     {
@@ -91,7 +96,7 @@ fn unable(backend: &Backend, target: &Target<'_>, need: &Need) -> Option<Unable>
 
 /// What a backend lacks for calls of this style.
 fn lacks(backend: &Backend, target: &Target<'_>) -> Abilities {
-    let classic = target.style_at(backend.speaks) == Some(Style::Classic);
+    let classic = backend.style_of(target) == Some(Style::Classic);
     let by_version = if classic { backend.lacks_by_version } else { Abilities::NONE };
     backend.capability.lacks.or(by_version)
 }
@@ -116,7 +121,7 @@ async fn length(live: &Live, pool: &Pool, (routed, body): (&Routed, &Bytes), cou
 fn denial(all: &[Unable]) -> Denial {
     let contexts = all.iter().map(|why| match why {
         Unable::Short(Shortfall::Context { max }) => Some(*max),
-        Unable::Short(Shortfall::Ability(_)) | Unable::Call => None,
+        Unable::Short(Shortfall::Ability(_)) | Unable::Call | Unable::Events => None,
     });
     if let Some(contexts) = contexts.collect::<Option<Vec<_>>>() {
         return Denial::ContextExceeded { max: contexts.into_iter().max().unwrap_or(0) };
@@ -125,6 +130,7 @@ fn denial(all: &[Unable]) -> Denial {
     for why in all {
         let text = match why {
             Unable::Call => "take this call",
+            Unable::Events => "hold a realtime session of this style (events of previews and of v1 differ)",
             Unable::Short(Shortfall::Ability(ability)) => ability.what(),
             Unable::Short(Shortfall::Context { .. }) => "take a prompt of this length",
         };

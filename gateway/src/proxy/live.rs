@@ -137,7 +137,8 @@ fn ids(fleet: &Fleet) -> Ids {
 
 /// Something is said about it that could keep a request away.
 fn is_special(backend: &Backend) -> bool {
-    backend.speaks != Speaks::Same || !backend.capability.is_open() || backend.api_version.is_some()
+    let narrow = backend.speaks != Speaks::Same || backend.realtime != Speaks::Same;
+    narrow || !backend.capability.is_open() || backend.api_version.is_some()
 }
 
 fn bind(backend: &Backend, metrics: &Metrics) -> LiveBackend {

@@ -27,7 +27,7 @@ impl<'a> Translation<'a> {
     pub(super) fn new(admission: &'a Admission, backend: &'a Backend, path: &str) -> Self {
         let asked = admission.shape.style();
         let target = admission.shape.target(path, admission.deployment.as_deref());
-        let style = target.style_at(backend.speaks).unwrap_or(asked);
+        let style = backend.style_of(&target).unwrap_or(asked);
         let own = backend.deployment.as_ref().map(|deployment| deployment.as_str());
         let renamed = admission.alias.is_some() || style != asked;
         let name = own.or_else(|| admission.deployment.as_deref().filter(|_| renamed));

@@ -7,7 +7,7 @@ use super::residency::Bound;
 use crate::cli::span::print_span;
 use crate::config::snapshot::{Backend, Pool};
 use crate::domain::Fault;
-use crate::openai::operation::Target;
+use crate::openai::operation::{Operation, Target};
 use crate::policy::select::{self, Candidate, Nearness};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -115,8 +115,12 @@ pub(super) fn explain(
 
 /// Why a backend has no use for a call of another style.
 fn no_shape(backend: &Backend, target: &Target<'_>) -> Option<String> {
-    let none = target.style_at(backend.speaks).is_none();
-    none.then(|| "not used: this call has no shape of its `style`".to_owned())
+    let none = backend.style_of(target).is_none();
+    let why = match target.operation {
+        Operation::Realtime => "not used: its realtime sessions have the events of the other style",
+        _ => "not used: this call has no shape of its `style`",
+    };
+    none.then(|| why.to_owned())
 }
 
 /// The place of each backend, round by round: the nearest of the best tier, then the same of what is left.

@@ -18,7 +18,7 @@ pub(super) struct Forward {
 /// Rewrites the request for `backend`; `resolved` is what the client's name for it stands for.
 pub(super) fn explain(backend: &Backend, target: &Target<'_>, (ask, resolved): (&Ask, Option<&str>)) -> Forward {
     let own = backend.deployment.as_ref().map(|name| name.as_str());
-    let style = target.style_at(backend.speaks).unwrap_or(target.style);
+    let style = backend.style_of(target).unwrap_or(target.style);
     let asked = target.deployment.as_deref().or(ask.model.as_deref());
     let deployment = own.or_else(|| resolved.filter(|resolved| style != target.style || asked != Some(*resolved)));
     let api_version = backend.api_version.as_deref();

@@ -67,6 +67,7 @@ pub(super) fn compile(
         model: model.map(|model| model.as_str().to_owned()),
         api_version: typed.api_version.clone(),
         speaks,
+        realtime: typed.realtime.map_or(speaks, capabilities::style),
         capability: capabilities::compile(typed),
         lacks_by_version: typed.api_version.as_deref().map(versions::lacks).unwrap_or_default(),
         spillover: match spillover {

@@ -25,25 +25,29 @@ pub(super) fn compile(typed: &file::Backend) -> Capability {
     }
 }
 
+/// A style by itself.
+pub(super) const fn style(typed: Style) -> Speaks {
+    match typed {
+        Style::Same => Speaks::Same,
+        Style::Classic => Speaks::Classic,
+        Style::V1 => Speaks::V1,
+    }
+}
+
 /// The style, with the `api-version` that its paths need.
 pub(super) fn speaks(typed: &file::Backend, path: &str, report: &mut Report<'_>) -> Speaks {
     match (typed.style, &typed.api_version) {
-        (Style::Same, _) => Speaks::Same,
-        (Style::Classic, version) => {
-            if version.is_none() && !report.any_replaced(path, ".api_version") {
-                let help = "add `api_version`, such as 2024-10-21: v1 clients send none".to_owned();
-                report.problem(&format!("{path}.style"), "`classic` needs an `api_version`", help);
-            }
-            Speaks::Classic
+        (Style::Classic, None) if !report.any_replaced(path, ".api_version") => {
+            let help = "add `api_version`, such as 2024-10-21: v1 clients send none".to_owned();
+            report.problem(&format!("{path}.style"), "`classic` needs an `api_version`", help);
         }
-        (Style::V1, version) => {
-            if version.is_some() {
-                let help = "v1 paths go there without one".to_owned();
-                report.warn(&format!("{path}.api_version"), "is not used with `style: v1`", help);
-            }
-            Speaks::V1
+        (Style::V1, Some(_)) if matches!(typed.realtime, None | Some(Style::V1)) => {
+            let help = "v1 paths go there without one".to_owned();
+            report.warn(&format!("{path}.api_version"), "is not used with `style: v1`", help);
         }
+        _ => {}
     }
+    style(typed.style)
 }
 
 /// The value of `x-ms-spillover-deployment`; `Some(None)` only after a problem.

@@ -52,6 +52,10 @@ pub(in crate::config) struct Backend {
     /// URL shapes that it takes: `classic`, `v1`, or `same` for both, as the client asked; default `same`.
     #[serde(default)]
     pub(in crate::config) style: Style,
+    /// Realtime sessions that it takes: `classic` (the events of previews), `v1`, or `same` for both; default: as `style`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Style")]
+    pub(in crate::config) realtime: Option<Style>,
     /// What it cannot do, so that no request goes there that needs it; default: it can do everything.
     #[serde(default)]
     pub(in crate::config) capabilities: Capabilities,

@@ -2,7 +2,7 @@
 
 use super::{BackendQuota, BackendTls, Site};
 use crate::domain::{Abilities, BackendId, DeploymentName, Region};
-use crate::openai::operation::Speaks;
+use crate::openai::operation::{Operation, Speaks, Style, Target};
 use crate::policy::capability::Capability;
 use http::{HeaderName, HeaderValue};
 
@@ -31,6 +31,8 @@ pub struct Backend {
     pub api_version: Option<String>,
     /// URL shapes that it takes.
     pub speaks: Speaks,
+    /// Realtime sessions that it takes.
+    pub realtime: Speaks,
     /// What it can do.
     pub capability: Capability,
     /// What it cannot do, beyond that, on classic paths with its own `api_version`.
@@ -54,6 +56,13 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// The style in which this call goes there; `None` where it cannot.
+    #[must_use]
+    pub fn style_of(&self, target: &Target<'_>) -> Option<Style> {
+        let realtime = target.operation == Operation::Realtime;
+        target.style_at(if realtime { self.realtime } else { self.speaks })
+    }
+
     /// What its model is known by: the model of the file, else its deployment's name.
     #[must_use]
     pub fn model_known(&self) -> Option<&str> {

@@ -108,8 +108,6 @@ pub(super) struct Edit<'a> {
     pub(super) no_api_version: bool,
     /// Value of `deployment` or `model`, where the client sent one.
     pub(super) deployment: Option<&'a str>,
-    /// Which of the two it is called there; as the client calls it where absent.
-    pub(super) deployment_key: Option<&'a str>,
 }
 
 impl Edit<'_> {
@@ -122,15 +120,12 @@ impl Edit<'_> {
         };
         let (mut versioned, mut named) = (false, false);
         for pair in query.split('&').filter(|_| !query.is_empty()) {
-            let mut key = pair.split_once('=').map_or(pair, |(key, _)| key);
+            let key = pair.split_once('=').map_or(pair, |(key, _)| key);
             let (value, seen) = match Name::of(key) {
                 Name::Credential => continue,
                 Name::ApiVersion if self.no_api_version => continue,
                 Name::ApiVersion => (self.api_version, &mut versioned),
-                Name::Deployment => {
-                    key = self.deployment_key.unwrap_or(key);
-                    (self.deployment, &mut named)
-                }
+                Name::Deployment => (self.deployment, &mut named),
                 Name::Other => (None, &mut false),
             };
             match value {

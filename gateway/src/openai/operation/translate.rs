@@ -35,8 +35,8 @@ const STORED_IN_BOTH: [&str; 5] = ["responses", "files", "batches", "vector_stor
 
 /// Path and query for one backend.
 ///
-/// The deployment segment of a classic path is replaced or put in, and so is `deployment=` (classic) or `model=` (v1) of a
-/// realtime query; `api-version` is replaced or added on classic paths, and leaves a path that becomes v1. `/v1/…` becomes
+/// The deployment segment of a classic path is replaced or put in, and `deployment=` or `model=` of a realtime query is
+/// replaced; `api-version` is replaced or added on classic paths, and leaves a path that becomes v1. `/v1/…` becomes
 /// `/openai/v1/…`. The client's credentials leave the query; everything else of it is kept byte for byte.
 #[must_use]
 pub fn rewrite_path(target: &Target<'_>, to: &Destination<'_>, query: Option<&str>) -> String {
@@ -62,11 +62,6 @@ pub fn rewrite_path(target: &Target<'_>, to: &Destination<'_>, query: Option<&st
         api_version: to.api_version.filter(|_| to.style == Style::Classic),
         no_api_version: translated && to.style == Style::V1,
         deployment: to.deployment.filter(|_| realtime),
-        deployment_key: match to.style {
-            Style::Classic if translated => Some("deployment"),
-            Style::V1 if translated => Some("model"),
-            _ => None,
-        },
     };
     edit.append(query.unwrap_or_default(), &mut out);
     out
@@ -86,6 +81,8 @@ impl Target<'_> {
         }
         let has_both = match self.operation {
             Operation::Other => self.bound().is_some_and(|family| STORED_IN_BOTH.contains(&family)),
+            // The events of a session are those of its client's style, and go through unread.
+            Operation::Realtime => false,
             // The list of deployments is of the classic style alone.
             Operation::Models => self.deployment.is_none() && self.rest != "/deployments",
             _ => true,

@@ -45,6 +45,7 @@ fn backend(name: &str, priority: u32) -> Backend {
         model: None,
         api_version: None,
         speaks: Default::default(),
+        realtime: Default::default(),
         capability: Default::default(),
         lacks_by_version: Default::default(),
         spillover: None,
