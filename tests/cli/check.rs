@@ -59,6 +59,26 @@ fn warnings_do_not_fail() {
 }
 
 #[test]
+fn a_combination_of_residencies_that_nobody_may_serve_is_a_warning_with_its_lines() {
+    let zones =
+        "residency: { mode: filter, zones: [ { name: eu, data_zones: [ eu ] }, { name: us, regions: [ eastus ] } ] }";
+    let path = file(&format!(
+        "version: 1\nlisteners: [ {{ name: us-edge, address: \"127.0.0.1:8080\", residency: us }} ]\n\
+         consumers: [ {{ name: acme, residency: eu }} ]\nauthentication: {{ anonymous: acme }}\n{zones}\npools:\n  - name: chat\n    backends:\n\
+         \x20     - {{ name: a, region: swedencentral, kind: regional, url: \"http://127.0.0.1:1\" }}\n\
+         \x20     - {{ name: b, region: eastus, kind: regional, url: \"http://127.0.0.1:2\" }}\n"
+    ));
+    let (code, out, err) = run(&["check", "-c", text(&path)]);
+    assert_eq!(code, 0, "{out}{err}");
+    let told = "consumer `acme` (residency `eu`, line 3) with listener `us-edge` (residency `us`, line 2): \
+                no backend of pool `chat` may serve it";
+    assert!(
+        err.contains("warning: ") && err.contains(&format!("{}:3:", path.display())) && err.contains(told),
+        "{err}"
+    );
+}
+
+#[test]
 fn the_effective_configuration_can_be_used_again() {
     let (code, out, err) = run(&["check", "--print", "-c", text(&example("two-regions.yaml"))]);
     assert_eq!(code, 0);

@@ -85,6 +85,11 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// The line of `path` in the file.
+    pub(super) fn line(&self, path: &str) -> u64 {
+        self.places.find(path).line
+    }
+
     /// `path` as typed, relative to the configuration's directory.
     pub(super) fn resolve(&self, path: &Path) -> PathBuf {
         self.directory.join(path)

@@ -1,5 +1,6 @@
 //! Compiles residency: zones, their countries, and references to them. What can be reached from where is proved in `proof`.
 
+mod combined;
 mod proof;
 
 pub(super) use proof::Ways;
@@ -66,6 +67,7 @@ pub(super) fn finish(rules: Option<Residency>, ways: Ways<'_>, report: &mut Repo
     let listeners: Vec<_> = ways.file.listeners.iter().enumerate().map(|(index, typed)| zone(typed, index)).collect();
     let rules = rules?;
     let proof = proof::prove(&rules, &listeners, &ways, report);
+    combined::warn(&rules, &listeners, &ways, report);
     let names = ways.file.listeners.iter().map(|typed| ListenerName::new(&typed.name).ok());
     let listeners = names.zip(listeners).map(|(name, zone)| Some((name?, zone))).collect::<Option<Vec<_>>>()?;
     let bind = listeners.iter().any(|(_, zone)| zone.is_some());

@@ -103,7 +103,7 @@ fn bound(residency: &Residency, listeners: &[Option<usize>], ways: &Ways<'_>) ->
 }
 
 /// The pools that requests of a route may come to: its own, and those that rules send requests to.
-fn reached<'a>(route: &'a Route, ways: &'a Ways<'_>) -> impl Iterator<Item = usize> + 'a {
+pub(super) fn reached<'a>(route: &'a Route, ways: &'a Ways<'_>) -> impl Iterator<Item = usize> + 'a {
     let diverted: BTreeSet<usize> = ways.rules.list.iter().filter_map(|rule| rule.actions.pool).collect();
     std::iter::once(route.pool).chain(diverted.into_iter().filter(|pool| *pool != route.pool))
 }

@@ -147,6 +147,78 @@ fn every_source_is_a_way() {
     }
 }
 
+/// What is said of combinations.
+fn combined(text: &str) -> Vec<String> {
+    let (_, warnings) = loaded(text);
+    let told = |warning: &Problem| format!("{}:{}: {}", warning.line, warning.path, warning.message);
+    let combined =
+        |warning: &&Problem| warning.message.contains("may serve it") || warning.message.contains("combinations");
+    warnings.iter().filter(combined).map(told).collect()
+}
+
+const FILTER: &str = "    residency: filter\n";
+
+#[test]
+fn a_listener_and_a_consumer_that_leave_no_backend_are_told() {
+    let consumers = "consumers: [ { name: acme, residency: eu }, { name: beta, residency: eu }, { name: other } ]\n";
+    let east = [backend("sweden", "swedencentral", ", kind: regional"), backend("east", "eastus", ", kind: regional")];
+    let file = text(&pool(FILTER, &east), consumers).replace("name: edge,", "name: us-edge, residency: us,");
+    let last = file.lines().count();
+    assert_eq!(
+        combined(&file),
+        [format!(
+            "{last}:consumers[0].residency: consumer `acme` (residency `eu`, line {last}) with listener `us-edge` \
+             (residency `us`, line 2): no backend of pool `chat` may serve it"
+        )]
+    );
+    let inside = file.replace("regions: [ eastus, westus ]", "regions: [ swedencentral, eastus ]");
+    assert_eq!(combined(&inside), [""; 0]);
+    let elsewhere = file.replace("{ name: acme, residency: eu }, { name: beta, residency: eu }", "{ name: acme }");
+    assert_eq!(combined(&elsewhere), [""; 0], "one binding is no combination");
+}
+
+#[test]
+fn tokens_and_countries_combine_and_only_the_shortest_combinations_are_told() {
+    let pools = [backend("sweden", "swedencentral", ", kind: regional"), backend("east", "eastus", ", kind: regional")];
+    let more = "consumers: [ { name: a, residency: eu } ]\nauthentication: { issuers: [ { name: id, issuers: [ x ], \
+                audiences: [ y ], jwks: { url: \"https://id.example/keys\" }, consumer: { name: a }, \
+                residency: { claim: pdl, map: { NAM: us, EUR: eu } } } ] }\n";
+    let file = text(&pool(FILTER, &pools), more)
+        .replace(
+            "residency:\n",
+            "residency:\n  database: databases/GeoLite2-Country-Test.mmdb\n  other_countries: unbound\n",
+        )
+        .replace("westus ] }", "westus ], countries: [ US, CA ] }");
+    let start = "17:consumers[0].residency: consumer `a` (residency `eu`, line 17) with";
+    let end = "no backend of pool `chat` may serve it";
+    assert_eq!(
+        combined(&file),
+        [
+            format!("{start} country CA (residency `us`, line 8): {end}"),
+            format!("{start} token of `id` with pdl `NAM` (residency `us`, line 18): {end}"),
+        ]
+    );
+}
+
+#[test]
+fn many_combinations_are_told_by_number() {
+    let regions = ["swedencentral", "francecentral", "eastus", "westus", "japaneast"];
+    let backends: Vec<String> = regions.iter().map(|region| backend(region, region, ", kind: regional")).collect();
+    let zones = regions.map(|region| format!("    - {{ name: z-{region}, regions: [ {region} ] }}\n")).concat();
+    let listeners =
+        regions.map(|region| format!("{{ name: {region}, address: \"127.0.0.1:0\", residency: z-{region} }}"));
+    let consumers = regions.map(|region| format!("{{ name: {region}, residency: z-{region} }}"));
+    let file = text(&pool(FILTER, &backends), &format!("consumers: [ {} ]\n", consumers.join(", ")))
+        .replace("  zones:\n", &format!("  zones:\n{zones}"))
+        .replace("{ name: edge, address: \"127.0.0.1:0\" }", &listeners.join(", "));
+    let told = combined(&file);
+    assert_eq!(told.len(), 9, "{told:#?}");
+    assert!(
+        told.iter().any(|one| one.contains("residency: 12 more combinations leave a pool without a backend")),
+        "{told:#?}"
+    );
+}
+
 #[test]
 fn a_backend_that_does_not_state_its_kind_is_outside_every_zone() {
     let pools = [backend("sweden", "swedencentral", ", kind: regional"), backend("france", "francecentral", "")];
