@@ -19,6 +19,7 @@ mod canaries;
 mod counting;
 mod drain;
 mod gate;
+mod hedge;
 mod leaving;
 mod observability;
 mod pace;

@@ -179,6 +179,10 @@ pub(super) const GATE_EVENTS: u32 = 16;
 pub(super) const GATE_BYTES: u64 = 128 * 1024;
 /// Errors of capacity come within seconds; a model that thinks for longer has been given its capacity.
 pub(super) const GATE_TIME: Duration = Duration::from_secs(5);
+/// One request in a hundred costs twice; what is slower than 95 % of all is cut by it five times out of a hundred at most.
+pub(super) const HEDGE_BUDGET_PERCENT: f64 = 1.0;
+/// Below the time that a connection and a word take.
+pub(super) const HEDGE_DELAY_MIN: Duration = Duration::from_millis(100);
 /// Longer than any region takes that is not stuck, for models that do not think first.
 pub(super) const FIRST_TOKEN_BASE: Duration = Duration::from_secs(30);
 /// Two thousand tokens of a prompt are read in a second by the slowest.

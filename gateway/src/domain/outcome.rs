@@ -37,11 +37,13 @@ pub enum Outcome {
     ContentFiltered,
     /// The backend answered 400: the prompt is too long for its context, and another has a larger one.
     ContextExceeded,
+    /// It was given up: of two attempts that raced, the other's answer began first.
+    Outraced,
 }
 
 impl Outcome {
     /// Every outcome, for tables and tests.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Served,
         Self::ClientError,
         Self::RateLimited,
@@ -59,6 +61,7 @@ impl Outcome {
         Self::StreamStalled,
         Self::ContentFiltered,
         Self::ContextExceeded,
+        Self::Outraced,
     ];
 
     /// Label in metrics, access log and the attempts trail: a closed set.
@@ -82,6 +85,7 @@ impl Outcome {
             Self::StreamStalled => "stream_stalled",
             Self::ContentFiltered => "content_filtered",
             Self::ContextExceeded => "context_exceeded",
+            Self::Outraced => "outraced",
         }
     }
 

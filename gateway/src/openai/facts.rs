@@ -40,8 +40,8 @@ pub struct Facts {
     /// The field that ties the request to state on one backend: `previous_response_id`, `conversation` or
     /// `background`.
     pub bound: Option<&'static str>,
-    /// The answer is to be stored: `store: true`. Responses are, unless it is `false`.
-    pub store: bool,
+    /// `store`, where it says something: whether the answer is to be stored. Without it responses are.
+    pub store: Option<bool>,
     /// Where the value of `prompt_cache_key` stands.
     pub cache_key: Option<Range<usize>>,
     /// The same of `conversation`, or else of `user`.
@@ -199,7 +199,7 @@ struct Fields<'a> {
     max_tokens: Option<u64>,
     n: Option<u64>,
     bound: Option<&'static str>,
-    store: bool,
+    store: Option<bool>,
     cache_key: Option<&'a RawValue>,
     conversation: Option<&'a RawValue>,
     user: Option<&'a RawValue>,
@@ -225,7 +225,8 @@ impl<'a> Fields<'a> {
                 }
             }
             Key::Background if raw.get() == "true" => self.bound = Some("background"),
-            Key::Store => self.store |= raw.get() == "true",
+            // What is stored by one reading is stored.
+            Key::Store => self.store = self.store.max(raw.get().parse().ok()),
             Key::Cache if is_text(raw) => self.cache_key = Some(raw),
             Key::User if is_text(raw) => self.user = Some(raw),
             Key::Prompt => self.prompt = Some(raw),

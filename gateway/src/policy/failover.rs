@@ -90,7 +90,7 @@ pub enum Refusal {
 /// | `StreamBroken` before its first delta | next attempt if `replayable` | 502 |
 /// | `StreamStalled` before anything was relayed | next attempt if `replayable` | 504 |
 /// | `BrokenLate` | never | end the stream |
-/// | `ClientGone` | never | settle |
+/// | `ClientGone`, `Outraced` | never | settle |
 ///
 /// Once a byte was relayed every transport outcome ends the stream.
 #[must_use]
@@ -101,7 +101,7 @@ pub const fn next(outcome: Outcome, situation: &Situation) -> Next {
         && !situation.relayed
         && situation.budget;
     match outcome {
-        Outcome::ClientGone => Next::Settle,
+        Outcome::ClientGone | Outcome::Outraced => Next::Settle,
         Outcome::BrokenLate => Next::EndStream,
         Outcome::ConnectFailed
         | Outcome::TimedOut
@@ -160,7 +160,7 @@ mod tests {
     };
 
     /// Outcome, with repeat, without.
-    const TABLE: [(Outcome, Next, Next); 17] = [
+    const TABLE: [(Outcome, Next, Next); 18] = [
         (Outcome::Served, Relay, Relay),
         (Outcome::ClientError, Relay, Relay),
         (Outcome::RateLimited, NextAttempt, Relay),
@@ -178,6 +178,7 @@ mod tests {
         (Outcome::StreamStalled, NextAttempt, Refuse(Refusal::DeadlinePassed)),
         (Outcome::ContentFiltered, Relay, Relay),
         (Outcome::ContextExceeded, NextAttempt, Refuse(Refusal::ContextExceeded)),
+        (Outcome::Outraced, Settle, Settle),
     ];
 
     #[test]

@@ -12,6 +12,7 @@ pub mod failover;
 pub mod framing;
 pub mod headroom;
 pub mod health;
+pub mod hedge;
 pub mod hops;
 pub mod latency;
 pub mod limit;

@@ -37,7 +37,7 @@ pub(super) fn admit(
         facts: routed.facts,
         multipart: routed.multipart,
         body,
-        _memory: memory,
+        _memory: Some(memory),
         desk: if envelope.upgrade {
             wrapper::wrap(session, Tunnel::new(closing))
         } else {

@@ -4,12 +4,8 @@
 
 use super::capable;
 use super::context::{Admission, Current, Kind, RequestContext, Step, Verdict};
-use super::deadline::{FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, TOTAL_TIMEOUT};
-use super::hold::{
-    self, CONTEXT_EXCEEDED, DEPLOYMENT_MISSING, RATE_LIMITED, SERVER_ERROR, STREAM_BROKEN, STREAM_FAILED,
-    STREAM_THROTTLED,
-};
-use super::pace::{FIRST_TOKEN_LATE, STALLED, TOO_SLOW};
+use super::hedge::view as hedge;
+use super::hold;
 use super::pin;
 use super::select::RETRY_AFTER;
 use crate::config::snapshot::Auth;
@@ -22,11 +18,15 @@ use crate::policy::eject::{Recorded, Standing, Transition};
 use crate::policy::failover::{self, Next, Refusal, Situation};
 use crate::state::{BackendState, Pick, PoolState};
 use crate::telemetry::clock;
-use http::{StatusCode, Version, header};
+use http::{Version, header};
+use pingora::ErrorType;
 use pingora::http::ResponseHeader;
-use pingora::{Error, ErrorSource, ErrorType};
 use std::sync::Arc;
 use std::time::Duration;
+
+mod outcome;
+
+pub(super) use outcome::{by_error, by_status};
 
 /// Raised by us to make Pingora's loop begin the next attempt, or end the request with our own answer.
 pub(super) const ABANDONED: ErrorType = ErrorType::Custom("attempt_abandoned");
@@ -83,6 +83,10 @@ pub(super) fn answered(ctx: &mut RequestContext, header: &ResponseHeader, now: M
         return Verb::Relay;
     }
     let advice = advice.map(|advice| advice.wait);
+    if hedge::has_won(ctx) {
+        finish(ctx, outcome, advice, now);
+        return Verb::End;
+    }
     let unclear = kind::is_unclear(ctx, header);
     let moves_on = unclear && moves_on(ctx, outcome, now);
     if let (Some(current), Some(admission)) = (ctx.attempts.current.as_mut().filter(|_| unclear), &ctx.admission) {
@@ -149,10 +153,25 @@ fn accept(ctx: &mut RequestContext, now: Moment) {
 
 /// Classifies an attempt that ended without a (usable) response header.
 pub(super) fn failed(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
+    record(ctx, outcome, now);
+    if outcome != Outcome::ClientGone && hedge::is_underway(ctx) {
+        // Another attempt runs already: it is waited for before another one is made.
+        ctx.attempts.pending = Some(outcome);
+        return Verb::NextAttempt;
+    }
+    conclude(ctx, outcome, now)
+}
+
+/// Closes an attempt that ended so, with what its error has said.
+fn record(ctx: &mut RequestContext, outcome: Outcome, now: Moment) {
     if let Some(about) = ctx.admission.as_ref().and_then(|admission| admission.desk.told()) {
         take_in(ctx, about);
     }
     finish(ctx, outcome, advised(ctx, outcome), now);
+}
+
+/// What follows.
+pub(super) fn conclude(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
     match decide(ctx, outcome, now) {
         Verb::Relay => {
             // The answer was held back for another attempt, and now there is none.
@@ -191,65 +210,12 @@ pub(super) fn hear(ctx: &mut RequestContext, error: StreamError) -> Option<Outco
     }
 }
 
-/// The outcome of a status that a backend sent.
-pub(super) fn by_status(status: StatusCode) -> Outcome {
-    match status.as_u16() {
-        401 | 403 => Outcome::BackendDenied,
-        408 | 500.. => Outcome::ServerError,
-        429 => Outcome::RateLimited,
-        400..500 => Outcome::ClientError,
-        _ => Outcome::Served,
-    }
-}
-
-/// The outcome of an error that Pingora or the replay session raised while proxying.
-pub(super) fn by_error(error: &Error, relayed: bool) -> Outcome {
-    let kind = error.root_etype();
-    if *kind == DEPLOYMENT_MISSING {
-        return Outcome::DeploymentMissing;
-    }
-    if *kind == RATE_LIMITED {
-        return Outcome::RateLimited;
-    }
-    if *kind == SERVER_ERROR {
-        return Outcome::ServerError;
-    }
-    if *kind == CONTEXT_EXCEEDED {
-        return Outcome::ContextExceeded;
-    }
-    if *kind == STREAM_THROTTLED {
-        return Outcome::StreamThrottled;
-    }
-    if *kind == STREAM_FAILED {
-        return Outcome::StreamFailed;
-    }
-    if *kind == STREAM_BROKEN {
-        return Outcome::StreamBroken;
-    }
-    if [FIRST_TOKEN_LATE, STALLED, TOO_SLOW].contains(kind) {
-        return Outcome::StreamStalled;
-    }
-    if *kind == IDLE_TIMEOUT || *kind == TOTAL_TIMEOUT {
-        return if relayed { Outcome::BrokenLate } else { Outcome::TimedOut };
-    }
-    if *kind == FIRST_BYTE_TIMEOUT {
-        return Outcome::TimedOut;
-    }
-    if *error.esource() == ErrorSource::Downstream {
-        return Outcome::ClientGone;
-    }
-    match kind {
-        _ if relayed => Outcome::BrokenLate,
-        ErrorType::ReadTimedout | ErrorType::WriteTimedout => Outcome::TimedOut,
-        _ => Outcome::BrokenEarly,
-    }
-}
-
 /// Records the outcome of the attempt under way and closes it.
 pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<Duration>, now: Moment) {
     let Some(current) = ctx.attempts.current.take() else { return };
     kind::conclude(ctx, None, now);
     let outdated = is_outdated(ctx, &current, outcome, now);
+    hedge::learn(ctx, outcome, now.since(current.started), now);
     let Current { mut ticket, backend, started, status, throttle, failure, short, unclear, spillover, .. } = current;
     let kind = Kind::of(outcome, throttle, failure, short);
     let draw = fastrand::u64(..);
@@ -282,7 +248,8 @@ pub(super) fn finish(ctx: &mut RequestContext, outcome: Outcome, advice: Option<
         tell(&state, &transition, now);
     }
     let Kind { throttle, failure, .. } = kind;
-    ctx.attempts.trail.push(Step { backend, outcome, status, throttle, failure, spillover, took: now.since(started) });
+    let (took, hedge) = (now.since(started), ctx.hedge.is_some());
+    ctx.attempts.trail.push(Step { backend, outcome, status, throttle, failure, spillover, took, hedge });
 }
 
 /// A 401 for a token of ours asks for another one. Whether there is another already: the refusal says nothing of that.
@@ -315,6 +282,7 @@ fn pool_state(ctx: &RequestContext) -> Option<&PoolState> {
 }
 
 fn decide(ctx: &mut RequestContext, outcome: Outcome, now: Moment) -> Verb {
+    hedge::bar(ctx);
     let Some(admission) = ctx.admission.as_ref() else { return Verb::Refuse };
     let Some(pool) = ctx.arrival.live.fleet.pools.get(admission.pool) else { return Verb::Refuse };
     let meters = ctx.arrival.live.pools.get(admission.pool).map(|p| &p.meters);
@@ -382,6 +350,3 @@ fn verdict(ctx: &RequestContext, refusal: Refusal, now: Moment) -> Verdict {
 }
 
 pub(super) mod kind;
-
-#[cfg(test)]
-mod tests;

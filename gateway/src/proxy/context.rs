@@ -1,5 +1,6 @@
 //! The context of one request. It grows by whole stages, each a struct complete at birth.
 
+use super::hedge::race::Hedged;
 use super::live::Live;
 use super::overload::Begun;
 use super::pin::{Listing, Seal};
@@ -50,6 +51,8 @@ pub struct RequestContext {
     pub(super) attempts: Attempts,
     /// From the response header on.
     pub(super) relay: Option<Relay>,
+    /// This is no request of its own but the second attempt of one.
+    pub(super) hedge: Option<Arc<Hedged>>,
     /// What the gateway itself answered, where it did.
     pub(super) verdict: Option<Verdict>,
 }
@@ -63,6 +66,7 @@ pub(super) struct Arrival {
 }
 
 /// What the request line and headers say.
+#[derive(Clone)]
 pub(super) struct Envelope {
     pub(super) request_id: HeaderValue,
     /// The client's address, behind trusted hops the one that they tell; port 0 where they tell none.
@@ -79,6 +83,7 @@ pub(super) struct Envelope {
 }
 
 /// What rules have decided about a request.
+#[derive(Clone)]
 pub(super) struct Ruled {
     pub(super) matched: Matched,
     /// What the client asked for, where a rule has rewritten it.
@@ -148,6 +153,11 @@ pub(super) struct Pin {
 }
 
 impl Pin {
+    /// The same for another attempt of a request that lists nothing.
+    pub(super) fn again(&self) -> Self {
+        Self { resource: self.resource, target: self.target.clone(), seals: self.seals, list: None }
+    }
+
     /// One resource alone can answer.
     pub(super) const fn is_bound(&self) -> bool {
         self.resource.is_some()
@@ -170,12 +180,34 @@ pub(super) struct Admission {
     pub(super) multipart: bool,
     pub(super) body: Bytes,
     /// Holds the body's share of the process-wide budget.
-    pub(super) _memory: Reservation,
+    pub(super) _memory: Option<Reservation>,
     /// Where the session that replaces the downstream one, replay or tunnel, gets its orders.
     pub(super) desk: Arc<Desk>,
     /// When no further attempt may be waited for.
     pub(super) deadline: Moment,
     pub(super) attempts_max: u32,
+}
+
+impl Admission {
+    /// The same for another attempt beside this one, whose memory it leans on.
+    pub(super) fn again(&self) -> Self {
+        let Self { route, pool, operation, shape, multipart, deadline, attempts_max, .. } = *self;
+        Self {
+            route,
+            pool,
+            operation,
+            shape,
+            multipart,
+            deadline,
+            attempts_max,
+            deployment: self.deployment.clone(),
+            alias: self.alias.clone(),
+            facts: self.facts.clone(),
+            body: self.body.clone(),
+            _memory: None,
+            desk: Arc::default(),
+        }
+    }
 }
 
 /// The attempts so far.
@@ -193,6 +225,8 @@ pub(super) struct Attempts {
     pub(super) unclear: Option<Box<Unclear>>,
     /// Picked by `classify` for the next attempt.
     pub(super) next: Option<Ticket>,
+    /// It failed so while a second attempt runs: what follows is decided when that one is over.
+    pub(super) pending: Option<Outcome>,
     /// Finished ones, for the access log.
     pub(super) trail: Vec<Step>,
 }
@@ -258,6 +292,8 @@ pub(super) struct Step {
     /// What Azure itself has spilled over.
     pub(super) spillover: Option<Box<Spillover>>,
     pub(super) took: Duration,
+    /// It was the second attempt beside another.
+    pub(super) hedge: bool,
 }
 
 /// An answer on its way to the client.
@@ -342,6 +378,7 @@ impl RequestContext {
             limited: None,
             attempts: Attempts::default(),
             relay: None,
+            hedge: None,
             verdict: None,
         }
     }

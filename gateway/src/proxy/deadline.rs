@@ -20,8 +20,18 @@ type Timer = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
 pub(super) enum Passed {
     /// The time of what is held; asked for once.
     Hold,
+    /// The time after which the attempt may be hedged; asked for once.
+    Hedge,
     /// A deadline: the attempt is over.
     Deadline(Box<Error>),
+}
+
+/// What comes next.
+enum Next {
+    Hold,
+    Hedge,
+    /// The error that its passing is.
+    Deadline(ErrorType),
 }
 
 /// The deadlines of one attempt, on one lazily re-armed timer.
@@ -34,6 +44,8 @@ pub(super) struct Clock {
     total: Option<Instant>,
     /// When what is held is let go.
     pub(super) hold: Option<Instant>,
+    /// When a second attempt may begin beside this one.
+    pub(super) hedge: Option<Instant>,
     /// When a stream is too late, and for what.
     pub(super) pace: Option<(Instant, ErrorType)>,
     /// When bytes last came.
@@ -48,12 +60,16 @@ impl Clock {
         Self { first_byte, idle, total, ..Self::default() }
     }
 
-    /// The next deadline and the error that its passing is; none for what is held.
-    fn next(&self) -> Option<(Instant, Option<ErrorType>)> {
+    /// What comes next, and when.
+    fn next(&self) -> Option<(Instant, Next)> {
         let (at, kind) = self.deadline()?;
-        match self.hold {
-            Some(hold) if hold < at => Some((hold, None)),
-            _ => Some((at, Some(kind))),
+        let (at, next) = match self.hold {
+            Some(hold) if hold < at => (hold, Next::Hold),
+            _ => (at, Next::Deadline(kind)),
+        };
+        match self.hedge {
+            Some(hedge) if hedge < at => Some((hedge, Next::Hedge)),
+            _ => Some((at, next)),
         }
     }
 
@@ -85,7 +101,7 @@ impl Clock {
     /// The same, or until what is held is to be let go.
     pub(super) async fn passed(&mut self) -> Passed {
         loop {
-            let Some((at, kind)) = self.next() else { return std::future::pending().await };
+            let Some((at, next)) = self.next() else { return std::future::pending().await };
             // A timer that runs, and not too long, needs no look at the clock: an answer's every chunk comes by here.
             if let Some((_, timer)) = self.timer.as_mut().filter(|(fires, _)| *fires <= at) {
                 timer.as_mut().await;
@@ -94,13 +110,21 @@ impl Clock {
             }
             let now = now();
             if now >= at {
-                let Some(kind) = kind else {
-                    self.hold = None;
-                    return Passed::Hold;
-                };
-                let mut error = Error::new(kind);
-                error.as_up();
-                return Passed::Deadline(error);
+                match next {
+                    Next::Hold => {
+                        self.hold = None;
+                        return Passed::Hold;
+                    }
+                    Next::Hedge => {
+                        self.hedge = None;
+                        return Passed::Hedge;
+                    }
+                    Next::Deadline(kind) => {
+                        let mut error = Error::new(kind);
+                        error.as_up();
+                        return Passed::Deadline(error);
+                    }
+                }
             }
             self.timer = Some((at, Box::pin(fast_sleep(at - now))));
         }

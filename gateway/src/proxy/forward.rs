@@ -6,6 +6,7 @@ use super::capable;
 use super::context::{Admission, Envelope, RequestContext};
 use super::deadline;
 use super::header::{self as fields, API_KEY, ATTEMPTS, REQUEST_ID, SPILLOVER};
+use super::hedge::view as hedge;
 use super::hold::Watch;
 use super::hops::{self, Via};
 use super::pace::Limits;
@@ -78,7 +79,10 @@ pub(super) fn forward(
     let too_long = state.is_some_and(|state| {
         capable::roomier(pool, index, &ctx.attempts.wanted).is_some_and(|wanted| state.has_eligible(&wanted, now))
     });
-    let watch = Watch { too_long, page: pin::is_listing(ctx), ..watch(admission, backend, pool) };
+    let mut watch = Watch { too_long, page: pin::is_listing(ctx), ..watch(admission, backend, pool) };
+    if let Some(gate) = &mut watch.gate {
+        gate.time = hedge::patience(ctx, gate.time, now.until(admission.deadline));
+    }
     let pace = pace(pool, admission, ctx.attempts.prompt, now);
     admission.desk.place(Order {
         body,
@@ -87,6 +91,7 @@ pub(super) fn forward(
         pace,
         total: deadline::now().checked_add(total),
         watch,
+        hedge: None,
     });
     if let Some(current) = ctx.attempts.current.as_mut() {
         current.asked_usage = asked_usage;
@@ -104,17 +109,19 @@ fn tunnel_order(pool: &Pool, admission: &Admission, now: Moment) -> Order {
         total: None,
         pace: Limits::default(),
         watch: Watch::default(),
+        hedge: None,
     }
 }
 
 /// What a stream must keep to. A prompt of `prompt` tokens has to be read before the first one can be told.
 fn pace(pool: &Pool, admission: &Admission, prompt: u64, now: Moment) -> Limits {
+    let measured = pool.hedge.is_some();
     if !admission.facts.stream {
-        return Limits::default();
+        return Limits { measured, ..Limits::default() };
     }
     let Pace { first_token, stall, rate } = pool.pace;
     let left = now.until(admission.deadline);
-    Limits { first_token: first_token.map(|first| first.limit(prompt, left)), stall, rate }
+    Limits { first_token: first_token.map(|first| first.limit(prompt, left)), stall, rate, measured }
 }
 
 /// Which answers are held: a 404 that may be about our own deployment name, and a stream until its first delta.

@@ -301,6 +301,17 @@ impl Held {
     }
 }
 
+/// The end of an answer becomes its break.
+pub(super) fn break_off(tasks: &mut Vec<HttpTask>) {
+    for task in tasks.iter_mut() {
+        if let HttpTask::Body(_, end) = task {
+            *end = false;
+        }
+    }
+    tasks.retain(|task| !matches!(task, HttpTask::Done));
+    tasks.push(HttpTask::Failed(raised(ErrorType::ConnectionClosed)));
+}
+
 fn raised(kind: ErrorType) -> Box<Error> {
     let mut error = Error::new(kind);
     error.as_up();

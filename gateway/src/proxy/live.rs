@@ -32,6 +32,8 @@ pub struct Live {
     pub(super) cors: bool,
     /// Some route has a policy of the web application firewall.
     pub(super) firewall: bool,
+    /// Some pool hedges.
+    pub(super) hedges: bool,
     /// Where clients hold sealed ids.
     pub(super) ids: Option<Ids>,
 }
@@ -120,8 +122,9 @@ impl Live {
         let consumers = snapshot.access.iter().flat_map(|access| &access.consumers);
         let consumers = consumers.map(|consumer| metrics.consumer(&consumer.name)).collect();
         let firewall = snapshot.waf.as_ref().is_some_and(|waf| !waf.policies.is_empty());
+        let hedges = snapshot.pools.iter().any(|pool| pool.hedge.is_some());
         let ids = snapshot.stateful.sealed.then(|| ids(&fleet));
-        Self { ids, matchers, routes, pools, rules, limits, consumers, cors, firewall, fleet }
+        Self { hedges, ids, matchers, routes, pools, rules, limits, consumers, cors, firewall, fleet }
     }
 }
 

@@ -32,6 +32,7 @@ mod gateway;
 pub mod guard;
 mod h2_writer;
 mod header;
+mod hedge;
 mod hold;
 mod hops;
 mod limits;
@@ -73,6 +74,7 @@ use classify::{ABANDONED, Verb};
 use context::{Pin, Verdict};
 use firewall::Bench;
 use gateway::Stop;
+use hedge::race::CLIENT_LEFT;
 use hold::LIST_OVER;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
@@ -169,7 +171,15 @@ impl ProxyHttp for Gateway {
     /// None: answers are relayed as they come. (Pingora's default is a compressor, switched off.)
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
+    fn allow_spawning_subrequest(&self, session: &Session, ctx: &Self::CTX) -> bool {
+        ctx.arrival.live.hedges && session.subrequest_ctx.is_none()
+    }
+
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
+        if session.subrequest_ctx.is_some() {
+            // A second attempt begins at station 7.
+            return Ok(hedge::take_over(session, ctx).is_none());
+        }
         match self.take_in(session, ctx).await {
             Ok(()) => Ok(false),
             Err(Stop::Refuse(verdict)) => {
@@ -184,7 +194,8 @@ impl ProxyHttp for Gateway {
         }
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<Box<HttpPeer>> {
+        hedge::after(session, ctx, clock::now).await?;
         match select::select(ctx, clock::now()) {
             Ok(peer) => Ok(Box::new(peer)),
             Err(fault) => {
@@ -200,20 +211,28 @@ impl ProxyHttp for Gateway {
         upstream_request: &mut RequestHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
-        forward::forward(session.req_header(), upstream_request, (ctx, &self.via), clock::now())
+        hedge::is_wanted(ctx)?;
+        forward::forward(session.req_header(), upstream_request, (ctx, &self.via), clock::now())?;
+        hedge::arm(session, ctx);
+        Ok(())
     }
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         upstream_response: &mut ResponseHeader,
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         if upstream_response.status.is_informational() && upstream_response.status != 101 {
             return Ok(());
         }
+        let raced = hedge::outlasts(session, ctx, upstream_response.status).await;
+        if raced.as_ref().is_err_and(|error| *error.root_etype() == CLIENT_LEFT) {
+            return raced;
+        }
         match classify::answered(ctx, upstream_response, clock::now()) {
             Verb::Relay => Ok(()),
+            _ if raced.is_err() => raced,
             verb => {
                 let mut error = Error::new(ABANDONED);
                 error.as_up();
@@ -250,7 +269,7 @@ impl ProxyHttp for Gateway {
             return e; // decided by `answered`
         }
         let written = session.response_written().is_some_and(|r| !r.status.is_informational() || r.status == 101);
-        let outcome = classify::by_error(&e, written);
+        let outcome = hedge::view::seen(ctx, classify::by_error(&e, written));
         if outcome == Outcome::BrokenEarly
             && client_reused
             && let Some(current) = ctx.attempts.current.as_mut().filter(|c| !c.fresh && c.outcome.is_none())
@@ -303,9 +322,14 @@ impl ProxyHttp for Gateway {
         Ok(None)
     }
 
-    async fn fail_to_proxy(&self, session: &mut Session, _e: &Error, ctx: &mut Self::CTX) -> FailToProxy {
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Self::CTX) -> FailToProxy {
         let gone = FailToProxy { error_code: 0, can_reuse_downstream: false };
-        if ctx.attempts.trail.last().is_some_and(|step| step.outcome == Outcome::ClientGone) {
+        if hedge::relay(session, ctx).await || ctx.hedge.is_some() && session.response_written().is_none() {
+            return gone;
+        }
+        if ctx.attempts.trail.last().is_some_and(|step| step.outcome == Outcome::ClientGone)
+            || *e.root_etype() == CLIENT_LEFT
+        {
             return gone;
         }
         if session.response_written().is_some_and(|r| !r.status.is_informational() || r.status == 101) {
@@ -324,6 +348,12 @@ impl ProxyHttp for Gateway {
     }
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Self::CTX) {
+        if ctx.hedge.is_some() {
+            settle::close_attempt(ctx, e, clock::now());
+            classify::kind::conclude(ctx, None, clock::now());
+            hedge::report(ctx);
+            return unwrap(session, ctx);
+        }
         settle::settle(self, session, e, ctx, clock::now());
         unwrap(session, ctx);
         guard::end(session);

@@ -25,6 +25,8 @@ pub(super) struct Limits {
     pub(super) stall: Option<Duration>,
     /// So many bytes in each of such times.
     pub(super) rate: Option<(u64, Duration)>,
+    /// How long it takes to begin is measured, of whole answers too.
+    pub(super) measured: bool,
 }
 
 /// Watches over them.
@@ -32,6 +34,8 @@ pub(super) struct Limits {
 pub(super) struct Pace {
     limits: Limits,
     state: State,
+    /// When the answer began, once it was measured.
+    began: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -50,7 +54,7 @@ enum State {
 impl Pace {
     /// Before an attempt.
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, state: State::Off }
+        Self { limits, state: State::Off, began: None }
     }
 
     /// The attempt starts.
@@ -63,6 +67,11 @@ impl Pace {
         !matches!(self.state, State::Off)
     }
 
+    /// When the answer began, where that is measured; told once.
+    pub(super) const fn began(&mut self) -> Option<Instant> {
+        self.began.take()
+    }
+
     /// What the backend has sent.
     pub(super) fn see(&mut self, tasks: &[HttpTask], now: Instant) {
         for task in tasks {
@@ -73,12 +82,19 @@ impl Pace {
                         State::Started(since) if is_stream(header) => {
                             State::Waiting { since, reader: Box::new(Scanner::opening(u32::MAX)) }
                         }
+                        State::Started(_) => {
+                            self.began = self.limits.measured.then_some(now);
+                            State::Off
+                        }
                         _ => State::Off,
                     };
                 }
                 HttpTask::Body(Some(part), false) => self.read(part, now),
                 HttpTask::Body(None, false) => {}
                 HttpTask::Header(_, true) | HttpTask::Body(_, true) | HttpTask::Done | HttpTask::Trailer(_) => {
+                    if self.limits.measured && matches!(self.state, State::Waiting { .. }) {
+                        self.began = Some(now);
+                    }
                     self.state = State::Off;
                 }
                 HttpTask::Failed(_) | HttpTask::UpgradedBody(..) => self.state = State::Off,
@@ -91,6 +107,7 @@ impl Pace {
             State::Waiting { reader, .. } => {
                 reader.feed(part);
                 if reader.opened() != Opening::Waiting {
+                    self.began = self.limits.measured.then_some(now);
                     self.state = State::Flowing { last: now, since: now, bytes: 0 };
                 }
             }
@@ -154,6 +171,7 @@ mod tests {
         first_token: Some(Duration::from_secs(10)),
         stall: Some(Duration::from_secs(5)),
         rate: Some((100, Duration::from_secs(20))),
+        measured: false,
     };
 
     fn head(media: &str) -> HttpTask {
@@ -201,6 +219,27 @@ mod tests {
         assert_eq!(due(Limits { stall: None, ..LIMITS }, flowing()), Some((23, TOO_SLOW)));
         assert_eq!(due(Limits { rate: None, ..LIMITS }, flowing()), Some((8, STALLED)));
         assert_eq!(due(Limits::default(), flowing()), None);
+    }
+
+    #[test]
+    fn a_stream_begins_with_its_first_delta_and_a_whole_answer_with_its_header() {
+        let began = |measured: bool, tasks: Vec<(u64, HttpTask)>| {
+            let start = deadline::now();
+            let mut pace = Pace::new(Limits { measured, ..Limits::default() });
+            pace.start(start);
+            for (second, task) in tasks {
+                pace.see(&[task], start + Duration::from_secs(second));
+            }
+            assert_eq!(pace.due(), None);
+            pace.began().map(|at| (at - start).as_secs())
+        };
+        let whole = HttpTask::Body(Some(Bytes::from_static(DELTA.as_bytes())), true);
+        let stream = |second, task| vec![(1, head("text/event-stream")), (2, body(ROLE)), (second, task)];
+        assert_eq!(began(true, stream(5, body(DELTA))), Some(5));
+        assert_eq!(began(true, stream(6, whole)), Some(6));
+        assert_eq!(began(true, stream(5, body(": alive\n\n"))), None);
+        assert_eq!(began(true, vec![(3, head("application/json")), (9, body("{}"))]), Some(3));
+        assert_eq!(began(false, stream(5, body(DELTA))), None);
     }
 
     #[test]

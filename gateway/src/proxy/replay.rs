@@ -7,13 +7,14 @@
 
 use super::deadline::{Clock, Passed, now};
 use super::h2_writer::H2Writer;
+use super::hedge::race::{Came, HEDGE_WON, Race, Seed};
 use super::hold::{Hold, Watch};
 use super::pace::Pace;
 use super::wrapper::{Desk, Order, Role};
 use crate::openai::rewrite::Segments;
 use bytes::{Bytes, BytesMut};
-use pingora::Result;
 use pingora::protocols::http::{HttpTask, ServerSession};
+use pingora::{Error, Result};
 
 /// Pieces of a body below this leave together.
 const STEP: usize = 64 * 1024;
@@ -28,6 +29,16 @@ pub(super) struct Replay {
     pace: Pace,
     /// Writes the answer over HTTP/2 once its gate has opened in silence.
     writer: Option<Box<H2Writer>>,
+    /// What a second attempt begins with, until one has begun or the answer has.
+    seed: Option<Box<Seed>>,
+    /// The second attempt. It outlives the first.
+    race: Option<Box<Race>>,
+}
+
+/// What wakes a session that waits for its backend.
+enum Event {
+    Passed(Passed),
+    Came(Came),
 }
 
 impl Replay {
@@ -84,6 +95,34 @@ impl Replay {
         }
     }
 
+    /// Something is about to be relayed: there is no other answer any more.
+    fn settle(&mut self) {
+        self.seed = None;
+        self.clock.hedge = None;
+        if let Some(race) = self.race.take() {
+            race.lose();
+        }
+    }
+
+    /// What came of the second attempt: the error that ends this one, or nothing where it goes on alone.
+    fn raced(&mut self, desk: &Desk, came: Came) -> Result<()> {
+        let Some(race) = self.race.take() else { return Ok(()) };
+        match came {
+            Came::Begun(header) => {
+                race.win(&desk.hedge, header);
+                let mut error = Error::new(HEDGE_WON);
+                error.as_down();
+                Err(error)
+            }
+            Came::Over => {
+                race.fail();
+                // The gate may have been kept shut for it.
+                self.clock.hold = self.hold.until();
+                Ok(())
+            }
+        }
+    }
+
     /// What may be written now. Nothing more is held once the answer has begun.
     async fn sift(&mut self, inner: &mut ServerSession, desk: &Desk, tasks: Vec<HttpTask>) -> Result<Vec<HttpTask>> {
         if let (Hold::Late, ServerSession::H1(session)) = (&self.hold, inner) {
@@ -108,6 +147,7 @@ impl Role for Replay {
         self.clock = Clock::new(order.first_byte, order.idle, order.total);
         self.hold = Hold::new(order.watch);
         self.pace = Pace::new(order.pace);
+        self.seed = order.hedge;
         self.body = order.body;
         self.cursor = 0;
     }
@@ -117,6 +157,7 @@ impl Role for Replay {
         let now = now();
         self.clock.started = Some(now);
         self.pace.start(now);
+        self.clock.hedge = self.seed.as_ref().map(|seed| now + seed.after);
         self.cursor = 0;
     }
 
@@ -136,27 +177,41 @@ impl Role for Replay {
         self.writer.as_ref().map_or(0, |writer| writer.sent())
     }
 
-    async fn read(&mut self, inner: &mut ServerSession, no_body_expected: bool) -> Result<Option<Bytes>> {
+    async fn read(&mut self, inner: &mut ServerSession, desk: &Desk, no_body_expected: bool) -> Result<Option<Bytes>> {
         if !no_body_expected && self.cursor < self.body.len() {
             return Ok(self.next_step());
         }
+        let waits = desk.hedge.waits();
         loop {
+            if waits && self.race.is_none() {
+                return Ok(None);
+            }
             let left = async {
                 match &mut self.writer {
                     Some(writer) => Err(writer.given_up().await),
                     None => inner.read_body_or_idle(true).await,
                 }
             };
-            let passed = tokio::select! {
+            let event = tokio::select! {
                 biased;
                 read = left => return read,
-                passed = self.clock.passed() => passed,
+                passed = self.clock.passed(), if !waits => Event::Passed(passed),
+                came = Race::came(&mut self.race) => Event::Came(came),
             };
-            match passed {
-                Passed::Deadline(error) => return Err(error),
-                Passed::Hold => match self.hold.trouble() {
+            match event {
+                Event::Came(came) => self.raced(desk, came)?,
+                Event::Passed(Passed::Deadline(error)) => return Err(error),
+                Event::Passed(Passed::Hedge) => {
+                    self.race = self.seed.take().and_then(|seed| seed.sow(inner, &desk.hedge))
+                }
+                // What is let go is relayed: not while another answer may come.
+                Event::Passed(Passed::Hold) if self.race.is_some() && self.hold.trouble().is_none() => {}
+                Event::Passed(Passed::Hold) => match self.hold.trouble() {
                     Some(error) => return Err(error),
-                    None => self.let_go(inner).await?,
+                    None => {
+                        self.settle();
+                        self.let_go(inner).await?;
+                    }
                 },
             }
         }
@@ -169,6 +224,9 @@ impl Role for Replay {
             self.clock.progress = Some(now);
             if self.pace.is_on() {
                 self.pace.see(&tasks, now);
+                if let (Some(began), Some(started)) = (self.pace.began(), self.clock.started) {
+                    desk.hedge.measured(began.saturating_duration_since(started));
+                }
                 self.clock.pace = self.pace.due();
             }
         }
@@ -178,6 +236,9 @@ impl Role for Replay {
         let tasks = if matches!(self.hold, Hold::Off) { tasks } else { self.sift(inner, desk, tasks).await? };
         if tasks.is_empty() {
             return Ok(false);
+        }
+        if (self.seed.is_some() || self.race.is_some()) && tasks.iter().any(answering) {
+            self.settle();
         }
         let ended = match (&mut self.writer, inner) {
             (Some(writer), _) => Box::pin(writer.respond(tasks)).await?,

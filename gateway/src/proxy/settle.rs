@@ -5,6 +5,7 @@
 use super::Gateway;
 use super::classify;
 use super::context::{Meter, RequestContext, Screened, Step, Verdict};
+use super::hedge::{self, race, view};
 use super::limits;
 use super::live::LivePool;
 use super::pin;
@@ -38,6 +39,9 @@ pub(super) fn settle(
 ) {
     close_attempt(ctx, error, now);
     classify::kind::conclude(ctx, None, now);
+    // What has ended the first of two attempts has not ended the request.
+    let error = error.filter(|_| !view::has_won(ctx));
+    let hedge = hedge::settle(ctx, now);
     let ending = ending(ctx, error, session.response_written().is_some());
     let consumed = tokens::consumed(ctx);
     let counted = tokens::counted(ctx, consumed);
@@ -47,8 +51,14 @@ pub(super) fn settle(
         true => session.downstream_session.body_bytes_read(),
         false => ctx.admission.as_ref().map_or(0, |a| a.body.len()),
     };
-    let told =
-        Told { ending, usage: consumed.usage.or(counted), counted: counted.is_some(), sent, received: received as u64 };
+    let told = Told {
+        ending,
+        hedge,
+        usage: consumed.usage.or(counted),
+        counted: counted.is_some(),
+        sent,
+        received: received as u64,
+    };
     correct(ctx, consumed.usage, now);
     limits::settle(ctx, consumed, counted.map(|usage| usage.prompt), now);
     count(gateway, ctx, &told, now);
@@ -69,6 +79,8 @@ fn correct(ctx: &RequestContext, usage: Option<Usage>, now: Moment) {
 /// What meters and log are told.
 struct Told {
     ending: Ending,
+    /// What became of its hedge.
+    hedge: Option<&'static str>,
     usage: Option<Usage>,
     /// The usage was counted here, since the backend did not tell it.
     counted: bool,
@@ -79,10 +91,10 @@ struct Told {
 }
 
 /// The attempt whose answer was relayed is still open.
-fn close_attempt(ctx: &mut RequestContext, error: Option<&Error>, now: Moment) {
+pub(super) fn close_attempt(ctx: &mut RequestContext, error: Option<&Error>, now: Moment) {
     let Some(outcome) = ctx.attempts.current.as_ref().map(|c| c.outcome) else { return };
     let outcome = match error {
-        Some(e) => classify::by_error(e, ctx.relay.is_some()),
+        Some(e) => view::seen(ctx, classify::by_error(e, ctx.relay.is_some())),
         None => match error_event(ctx) {
             Some(event) => classify::hear(ctx, event),
             None if is_filtered(ctx) => Some(Outcome::ContentFiltered),
@@ -116,7 +128,8 @@ fn ending(ctx: &RequestContext, error: Option<&Error>, told: bool) -> Ending {
     let last = ctx.attempts.trail.last().map(|step| step.outcome);
     let client_gone = last == Some(Outcome::ClientGone)
         || error.is_some_and(|e| {
-            let ours = matches!(last, Some(Outcome::BrokenLate | Outcome::StreamStalled));
+            let ours = matches!(last, Some(Outcome::BrokenLate | Outcome::StreamStalled))
+                && *e.root_etype() != race::CLIENT_LEFT;
             *e.esource() == ErrorSource::Downstream && !ours
         });
     if let Some(verdict) = &ctx.verdict {
@@ -302,6 +315,7 @@ fn tell(gateway: &Gateway, session: &Session, ctx: &RequestContext, told: &Told,
         processing: serving(ctx).and_then(backend).and_then(|b| b.site.place.as_ref()?.to_str().ok()).map(Into::into),
         served_by: serving(ctx).and_then(backend).and_then(|b| b.served_by.to_str().ok()).map(Into::into),
         attempts,
+        hedge: told.hedge,
         waf: ctx.screened.as_deref().map(waf).unwrap_or_default(),
         bytes_in: told.received,
         bytes_out: told.sent,
@@ -345,6 +359,7 @@ fn attempt<'a>(step: &'a Step, backend: &'a Backend) -> AttemptRecord<'a> {
             error: spillover.error.as_deref().map(Into::into),
         }),
         took: step.took,
+        hedge: step.hedge,
     }
 }
 

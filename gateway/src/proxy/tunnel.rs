@@ -200,7 +200,7 @@ impl Role for Tunnel {
         self.clock.started.is_none()
     }
 
-    async fn read(&mut self, inner: &mut ServerSession, no_body_expected: bool) -> Result<Option<Bytes>> {
+    async fn read(&mut self, inner: &mut ServerSession, _desk: &Desk, no_body_expected: bool) -> Result<Option<Bytes>> {
         match self.stage {
             Stage::Open => {}
             Stage::Closing { .. } => return Ok(self.part(inner).await),

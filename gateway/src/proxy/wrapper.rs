@@ -5,7 +5,8 @@
 //! The trait is `#[doc(hidden)]` (`gateway/decisions/0002`): Pingora is pinned, and only this file names it.
 
 use super::h2_writer::H2Writer;
-use super::hold::Watch;
+use super::hedge::race::{Seed, Slot};
+use super::hold::{Watch, break_off};
 use super::pace::Limits;
 use crate::openai::page::Turn;
 use crate::openai::rewrite::Segments;
@@ -15,12 +16,12 @@ use bytes::Bytes;
 use futures::Stream;
 use http::HeaderMap;
 use parking_lot::Mutex;
+use pingora::Result;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::protocols::http::custom::CustomMessageWrite;
 use pingora::protocols::http::custom::server::Session as CustomSession;
 use pingora::protocols::http::{HttpTask, ServerSession};
 use pingora::protocols::{Digest, l4::socket::SocketAddr};
-use pingora::{Error, ErrorType, Result};
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +43,8 @@ pub(super) struct Order {
     pub(super) pace: Limits,
     /// Which answers are held until their beginning tells what they are.
     pub(super) watch: Watch,
+    /// What a second attempt beside this one begins with, and after which time.
+    pub(super) hedge: Option<Box<Seed>>,
 }
 
 /// Shared by the request context (which writes orders) and the wrapper (which obeys).
@@ -54,6 +57,8 @@ pub(super) struct Desk {
     look: AtomicBool,
     about: Mutex<Option<About>>,
     turn: Mutex<Option<Turn>>,
+    /// Where the race with a second attempt stands.
+    pub(super) hedge: Slot,
 }
 
 impl Desk {
@@ -101,6 +106,13 @@ impl Desk {
         *self.order.lock() = Some(order);
     }
 
+    /// A second attempt may begin beside the one whose order lies here.
+    pub(super) fn arm(&self, seed: Box<Seed>) {
+        if let Some(order) = self.order.lock().as_mut() {
+            order.hedge = Some(seed);
+        }
+    }
+
     /// Nothing is held back any more.
     pub(super) fn open(&self) {
         self.open.store(true, Ordering::Relaxed);
@@ -133,6 +145,7 @@ pub(super) trait Role: Send + Sync + Unpin + 'static {
     fn read(
         &mut self,
         inner: &mut ServerSession,
+        desk: &Desk,
         no_body_expected: bool,
     ) -> impl Future<Output = Result<Option<Bytes>>> + Send;
 
@@ -187,19 +200,6 @@ impl<R> Drop for Wrapper<R> {
     }
 }
 
-/// The end of an answer becomes its break.
-fn break_off(tasks: &mut Vec<HttpTask>) {
-    for task in tasks.iter_mut() {
-        if let HttpTask::Body(_, end) = task {
-            *end = false;
-        }
-    }
-    tasks.retain(|task| !matches!(task, HttpTask::Done));
-    let mut error = Error::new(ErrorType::ConnectionClosed);
-    error.as_up();
-    tasks.push(HttpTask::Failed(error));
-}
-
 impl<R: Role> Wrapper<R> {
     /// Takes the order over, if a new one lies on the desk.
     fn pick_up(&mut self) {
@@ -225,7 +225,7 @@ impl<R: Role> CustomSession for Wrapper<R> {
         if self.role.is_body_done(&mut self.inner) {
             return Ok(None);
         }
-        self.role.read(&mut self.inner, false).await
+        self.role.read(&mut self.inner, &self.desk, false).await
     }
 
     async fn drain_request_body(&mut self) -> Result<()> {
@@ -242,9 +242,14 @@ impl<R: Role> CustomSession for Wrapper<R> {
 
     async fn write_body(&mut self, data: Bytes, end: bool) -> Result<()> {
         match self.role.writer() {
-            Some(writer) => writer.write(data, end).await,
-            None => self.inner.write_response_body(data, end).await,
+            Some(writer) => return writer.write(data, end).await,
+            None => self.inner.write_response_body(data, end).await?,
         }
+        if end && self.inner.is_subrequest() {
+            // This kind alone does not take the word for it.
+            self.inner.finish_body().await?;
+        }
+        Ok(())
     }
 
     async fn write_trailers(&mut self, trailers: HeaderMap) -> Result<()> {
@@ -312,7 +317,7 @@ impl<R: Role> CustomSession for Wrapper<R> {
     }
 
     async fn read_body_or_idle(&mut self, no_body_expected: bool) -> Result<Option<Bytes>> {
-        self.role.read(&mut self.inner, no_body_expected).await
+        self.role.read(&mut self.inner, &self.desk, no_body_expected).await
     }
 
     fn body_bytes_sent(&self) -> usize {

@@ -11,6 +11,7 @@ mod connections;
 mod failures;
 mod gauges;
 mod headroom;
+mod hedging;
 mod keys;
 mod limits;
 mod load;
@@ -35,6 +36,7 @@ pub use challenges::{Answer, Challenges};
 pub use connections::{Connections, Seat};
 pub use failures::Failures;
 pub use gauges::{Gauges, Presence};
+pub use hedging::{Hedging, Unhedged};
 pub use keys::{Held, IssuerKeys, Wait};
 pub use limits::{
     Asked, Chain, ChainKey, Charge, Grant, Limits, Line, Question, Quotas, QuotasError, Refused, Report, Reserved,

@@ -6,7 +6,7 @@ use super::cells::MomentCell;
 use super::headroom::HeadroomCell;
 use super::own_token::Bearer;
 use super::roster::{Budget, Member, PoolCore, PoolShared, Tried, Wanted, bit};
-use super::ticket::Ticket;
+use super::ticket::{Reason, Ticket};
 use crate::config::snapshot;
 use crate::domain::{Cost, Moment, PoolName};
 use crate::policy::select::{CANDIDATES_MAX, Candidate, Choice, Selection, choose, in_best_tier};
@@ -108,6 +108,7 @@ impl PoolState {
     #[must_use]
     pub fn pick_for(&self, wanted: &Wanted, now: Moment, draw: u64) -> Pick {
         let Wanted { cost, tried, barred, .. } = *wanted;
+        let reason = if tried.is_empty() { Reason::First } else { Reason::Failover };
         let mut closed = tried;
         // Another thread may take a trial slot between the survey and the pick; each round closes one backend at least.
         for _ in 0..=self.core.members.len() {
@@ -122,7 +123,7 @@ impl PoolState {
                 self.choose_of::<CANDIDATES_MAX>(usable, wanted, now, draw)
             };
             let Some(choice) = chosen else { break };
-            if let Some(ticket) = Ticket::open(&self.core, choice, (tried, cost), now) {
+            if let Some(ticket) = Ticket::open(&self.core, choice, (reason, cost), now) {
                 return Pick::Attempt(ticket);
             }
             closed = closed.with(choice.index);
@@ -169,6 +170,20 @@ impl PoolState {
     #[must_use]
     pub fn budget(&self) -> Budget<'_> {
         Budget(&self.core)
+    }
+
+    /// A backend for a hedge, other than those that `wanted` has tried: in service and with room, or none.
+    pub(super) fn pick_beside(&self, wanted: &Wanted, now: Moment, draw: u64) -> Option<Ticket> {
+        let eligible = self.survey(wanted.tried, wanted.barred, now).eligible;
+        let free = self.core.members.iter().enumerate().filter(|(index, member)| {
+            eligible & bit(*index) != 0
+                && member.state.rest(now) == Rest::None
+                && member.short_until.get() <= now
+                && member.headroom.has_room(wanted.cost, now)
+        });
+        let usable = free.fold(0, |mask, (index, _)| mask | bit(index));
+        let choice = self.choose_of::<CANDIDATES_MAX>(usable, wanted, now, draw)?;
+        Ticket::open(&self.core, choice, (Reason::Hedge, wanted.cost), now)
     }
 
     /// Its name.

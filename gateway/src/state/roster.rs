@@ -9,6 +9,7 @@ use crate::policy::budget::{RetryBudget, Spending};
 use crate::policy::distance::Spot;
 use crate::policy::eject::Ejection;
 use crate::policy::failover::Failover;
+use crate::policy::hedge;
 use crate::policy::select::{CANDIDATES_MAX, Selection};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -121,10 +122,19 @@ impl Member {
     }
 }
 
+/// How fast a pool's answers begin, and the hedges that it may make.
+#[derive(Debug, Default)]
+pub(super) struct HedgingState {
+    /// Streams, and answers that come whole.
+    pub(super) delays: [hedge::Delays; 2],
+    pub(super) credit: hedge::Credit,
+}
+
 /// What a pool keeps over reloads besides its backends.
 #[derive(Debug, Default)]
 pub(super) struct PoolShared {
     budget: Mutex<RetryBudget>,
+    pub(super) hedging: Mutex<HedgingState>,
     /// Held while a failure is recorded, so that two ejections at once cannot both be the last one allowed.
     pub(super) ejecting: Mutex<()>,
 }

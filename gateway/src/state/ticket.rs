@@ -2,7 +2,7 @@
 
 use super::backend::{BackendState, Rest};
 use super::headroom::HeadroomCell;
-use super::roster::{PoolCore, Tried};
+use super::roster::PoolCore;
 use crate::domain::{Budgets, Cost, Moment, Outcome, Region, Throttle};
 use crate::policy::budget::Spending;
 use crate::policy::eject::{Recorded, Report, Transition};
@@ -11,6 +11,17 @@ use crate::policy::select::Choice;
 use crate::policy::throttle;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Why an attempt is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    /// It is a request's first.
+    First,
+    /// Another one has failed.
+    Failover,
+    /// Another one is slow.
+    Hedge,
+}
 
 /// One attempt under way. Dropping it without [`Ticket::finish`] is neutral: nothing is learned, everything is given back.
 #[derive(Debug)]
@@ -39,7 +50,7 @@ impl Ticket {
     pub(super) fn open(
         core: &Arc<PoolCore>,
         choice: Choice,
-        (tried, cost): (Tried, Cost),
+        (reason, cost): (Reason, Cost),
         now: Moment,
     ) -> Option<Self> {
         let Choice { index, home } = choice;
@@ -52,8 +63,10 @@ impl Ticket {
             Rest::Throttled { .. } | Rest::Misconfigured { .. } => return None,
         };
         state.enter(now);
-        let drawn = !tried.is_empty();
-        core.account(drawn, now);
+        let drawn = reason == Reason::Failover;
+        if reason != Reason::Hedge {
+            core.account(drawn, now);
+        }
         let mark = member.headroom.take(cost, now);
         let core = Arc::clone(core);
         let (started, waiting) = (now, true);
@@ -245,7 +258,7 @@ impl Drop for Ticket {
 const fn spending(outcome: Outcome) -> Spending {
     if outcome.is_success() {
         Spending::Refund
-    } else if matches!(outcome, Outcome::ClientGone) {
+    } else if matches!(outcome, Outcome::ClientGone | Outcome::Outraced) {
         Spending::Forget
     } else {
         Spending::Charge

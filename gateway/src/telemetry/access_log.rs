@@ -99,6 +99,8 @@ pub struct Record<'a> {
     pub processing: Option<Cow<'a, str>>,
     /// Every attempt, in order.
     pub attempts: Vec<AttemptRecord<'a>>,
+    /// What became of its hedge, where its time had come.
+    pub hedge: Option<&'static str>,
     /// What the web application firewall found, bounded.
     pub waf: Vec<WafRecord<'a>>,
     /// Bytes of the request body.
@@ -140,6 +142,8 @@ pub struct AttemptRecord<'a> {
     pub azure: Option<AzureRecord<'a>>,
     /// From the attempt's start to its outcome.
     pub took: Duration,
+    /// It was a hedge beside another.
+    pub hedge: bool,
 }
 
 /// Azure's own spillover.

@@ -5,7 +5,7 @@ use super::table::Families;
 use crate::domain::{
     BackendId, ConsumerName, Ending, Failure, Outcome, PoolName, Region, RouteName, RuleName, Throttle, Usage,
 };
-use crate::policy::eject::Reason;
+use crate::policy::{eject::Reason, hedge};
 use prometheus::core::{MetricVec, MetricVecBuilder};
 use prometheus::{Gauge, Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use std::fmt;
@@ -142,6 +142,9 @@ pub struct PoolMeters {
     crowded: IntCounter,
     /// Failovers not made because the budget was spent.
     pub budget_refusals: IntCounter,
+    hedges: [IntCounter; hedge::RESULTS.len()],
+    /// Prompt tokens that were read twice.
+    pub hedge_prompt_tokens: IntCounter,
     /// Selections that ignored health.
     pub panic_selections: IntCounter,
     /// Backends that may take new requests.
@@ -169,6 +172,8 @@ impl PoolMeters {
             home: trail.take(&families.affinity, &[pool, "home"]),
             crowded: trail.take(&families.affinity, &[pool, "crowded"]),
             budget_refusals: trail.take(&families.budget_refusals, &[pool]),
+            hedges: hedge::RESULTS.map(|result| trail.take(&families.hedges, &[pool, result])),
+            hedge_prompt_tokens: trail.take(&families.hedge_prompt_tokens, &[pool]),
             panic_selections: trail.take(&families.panic_selections, &[pool]),
             eligible: trail.take(&families.pool_eligible, &[pool]),
             in_flight: trail.take(&families.in_flight, &[pool]),
@@ -183,6 +188,13 @@ impl PoolMeters {
     /// A further attempt is made because of `outcome`.
     pub fn failed_over(&self, outcome: Outcome) {
         increment(&self.failovers, outcome as usize);
+    }
+
+    /// What became of a hedge.
+    pub fn hedged(&self, result: &str) {
+        if let Some(place) = hedge::RESULTS.iter().position(|known| *known == result) {
+            increment(&self.hedges, place);
+        }
     }
 
     /// Affinity decided: for the key's own backend, or for the next one.

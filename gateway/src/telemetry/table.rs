@@ -149,6 +149,10 @@ table! {
         "Requests that a prompt cache may help, by whether they went to their key's own backend (home) or that one was crowded.";
     budget_refusals: counter "tidegate_failover_budget_refusals_total" ["pool"]
         "Failovers not made because the pool's failover budget was spent.";
+    hedges: counter "tidegate_hedges_total" ["pool", "result"]
+        "Requests that were slow to begin, by what became of the second attempt beside the first.";
+    hedge_prompt_tokens: counter "tidegate_hedge_prompt_tokens_total" ["pool"]
+        "Prompt tokens that two backends have read of a request of which one was relayed, estimated; no consumer is charged for the second time.";
     panic_selections: counter "tidegate_panic_selections_total" ["pool"]
         "Selections that ignored health because too few backends were left.";
     ejections: counter "tidegate_ejections_total" ["pool", "backend", "reason"]

@@ -7,6 +7,7 @@ use crate::config::snapshot::{Pool, Timeouts};
 use crate::domain::PoolName;
 use crate::openai::affinity::Affinity;
 use crate::policy::distance::{Nearest, Spot};
+use crate::policy::hedge::{BUDGET_MAX, Hedge};
 use crate::policy::residency::Outside;
 use crate::policy::{eject::Ejection, failover::Failover, select::Selection, throttle::Rests};
 use std::collections::BTreeMap;
@@ -24,6 +25,10 @@ pub(super) fn compile(typed: &file::Pool, index: usize, home: Option<Spot>, repo
     let ejection = ejection(&typed.ejection, &format!("{path}.ejection"), report);
     let timeouts = timeouts(&typed.timeouts, &format!("{path}.timeouts"), report);
     let (gate, pace) = streams::compile(&typed.streams, &format!("{path}.streams"), report);
+    let hedge = typed.hedge.as_ref().map(|typed| hedge(typed, &format!("{path}.hedge"), report));
+    if hedge.is_some() && typed.backends.len() < 2 {
+        report.warn(&format!("{path}.hedge"), "needs a second backend in the pool: nothing is ever hedged", None);
+    }
     unique(typed.backends.iter().map(|one| one.name.as_str()), &format!("{path}.backends"), "backends", report);
     same_deployment(typed, &path, report);
     let mut backends = Vec::with_capacity(typed.backends.len());
@@ -52,6 +57,7 @@ pub(super) fn compile(typed: &file::Pool, index: usize, home: Option<Spot>, repo
         },
         outside: Outside::default(),
         pace,
+        hedge,
         backends: backends.into_iter().collect::<Option<_>>()?,
     })
 }
@@ -115,6 +121,18 @@ fn ejection(typed: &file::Ejection, path: &str, report: &mut Report<'_>) -> Ejec
         misconfigured: positive(typed.misconfigured, &format!("{path}.misconfigured"), report),
         jitter: typed.jitter.fraction(),
     }
+}
+
+fn hedge(typed: &file::Hedge, path: &str, report: &mut Report<'_>) -> Hedge {
+    let budget = typed.budget.fraction();
+    if budget > BUDGET_MAX {
+        let message =
+            format!("{}% of the requests twice is more than {}% is allowed", typed.budget.0, BUDGET_MAX * 100.0);
+        let help =
+            "a hedge helps the slowest few; for a pool that is slow as a whole write failover or streams.first_token";
+        report.problem(&format!("{path}.budget"), message, help.to_owned());
+    }
+    Hedge { budget, delay_min: zero_or_more(typed.delay_min, &format!("{path}.delay_min"), report) }
 }
 
 fn rests(typed: &file::Ejection, path: &str, report: &mut Report<'_>) -> Rests {

@@ -48,7 +48,9 @@ pub(super) use identities::{
 pub(super) use issuers::{Issuer, Jwks, Requirement, TokenConsumer};
 pub(super) use models::{List, Models};
 pub(super) use overload::{BatchHeader, Memory, Overload};
-pub(super) use pool::{Affinity, Ejection, Failover, HttpProbe, Method, Nearest, Pool, Probe, Selection, Timeouts};
+pub(super) use pool::{
+    Affinity, Ejection, Failover, Hedge, HttpProbe, Method, Nearest, Pool, Probe, Selection, Timeouts,
+};
 pub(super) use process::{AccessLog, Admin, Dns, Headers, Limits, Listener, Process};
 pub(super) use protection::{
     BodyShape, Builtin, Exclusion, ExclusionOperator, ExclusionVariable, RuleMode, UnknownKeys,

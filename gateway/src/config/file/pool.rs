@@ -40,6 +40,10 @@ pub(in crate::config) struct Pool {
     /// How streams are relayed.
     #[serde(default)]
     pub(in crate::config) streams: Streams,
+    /// Sends a request that is slow to begin to a second backend beside the first; default: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Hedge")]
+    pub(in crate::config) hedge: Option<Hedge>,
     /// Its backends, 1 to 64.
     #[schemars(length(min = 1, max = 64))]
     pub(in crate::config) backends: Vec<Backend>,
@@ -190,6 +194,22 @@ impl Default for Ejection {
             misconfigured: Period(defaults::MISCONFIGURED),
             jitter: Share(defaults::EJECTION_JITTER_PERCENT),
         }
+    }
+}
+
+/// A second attempt beside a slow one: what begins first is relayed, the other is given up.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub(in crate::config) struct Hedge {
+    /// Most hedges as a share of the pool's requests, at most `2%`; default `1%`.
+    pub(in crate::config) budget: Share,
+    /// Never earlier than this after an attempt's start; else after the time in which 95 % of the pool's answers begin; default `100ms`.
+    pub(in crate::config) delay_min: Period,
+}
+
+impl Default for Hedge {
+    fn default() -> Self {
+        Self { budget: Share(defaults::HEDGE_BUDGET_PERCENT), delay_min: Period(defaults::HEDGE_DELAY_MIN) }
     }
 }
 

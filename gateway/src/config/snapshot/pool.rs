@@ -4,6 +4,7 @@ use super::Backend;
 use crate::domain::PoolName;
 use crate::openai::affinity::Affinity;
 use crate::policy::distance::Nearest;
+use crate::policy::hedge::Hedge;
 use crate::policy::pace::FirstToken;
 use crate::policy::residency::Outside;
 use crate::policy::{eject, failover, health, select};
@@ -37,6 +38,8 @@ pub struct Pool {
     pub outside: Outside,
     /// What a stream must keep to.
     pub pace: Pace,
+    /// When a slow request is sent to a second backend, where it ever is.
+    pub hedge: Option<Hedge>,
     /// Its backends, 1 to 64, in the order of the file.
     pub backends: Vec<Backend>,
 }

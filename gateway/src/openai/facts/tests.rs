@@ -26,7 +26,7 @@ fn fields_that_say_nothing_are_no_facts() {
     for body in [
         "{}",
         r#"{"model":null,"stream":null,"stream_options":null,"max_tokens":null,"n":null,"conversation":null}"#,
-        r#"{"model":"","stream":false,"stream_options":"x","max_tokens":-1,"n":1.5,"background":false,"store":false}"#,
+        r#"{"model":"","stream":false,"stream_options":"x","max_tokens":-1,"n":1.5,"background":false,"store":null}"#,
         r#"{"stream_options":{"include_usage":1},"max_output_tokens":99999999999999999999,"n":"2"}"#,
     ] {
         let facts = from_json(body.as_bytes(), false).unwrap();
@@ -40,7 +40,16 @@ fn fields_that_say_nothing_are_no_facts() {
     assert_eq!(bound(r#"{"conversation":{"id":"c"}}"#), Some("conversation"));
     assert_eq!(bound(r#"{"background":true}"#), Some("background"));
     let stored = |body: &str| from_json(body.as_bytes(), false).unwrap().store;
-    assert!(stored(r#"{"store":true}"#) && !stored(r#"{"store":"true"}"#) && !stored(r#"{"metadata":{"store":true}}"#));
+    for (body, want) in [
+        (r#"{"store":true}"#, Some(true)),
+        (r#"{"store":false}"#, Some(false)),
+        (r#"{"store":true,"store":false}"#, Some(true)),
+        (r#"{"store":"true"}"#, None),
+        (r#"{"store":null}"#, None),
+        (r#"{"metadata":{"store":true}}"#, None),
+    ] {
+        assert_eq!(stored(body), want, "{body}");
+    }
 }
 
 #[test]

@@ -223,7 +223,7 @@ pub(super) fn is_listing(ctx: &RequestContext) -> bool {
 /// What seals an answer with this header; `None` where it has no ids, or none that can be read.
 pub(super) fn seal(ctx: &RequestContext, header: &ResponseHeader, media: Media) -> Option<Box<Seal>> {
     let (live, admission) = (&ctx.arrival.live, ctx.admission.as_ref()?);
-    let stored = admission.operation == Operation::ChatCompletions && admission.facts.store;
+    let stored = admission.operation == Operation::ChatCompletions && admission.facts.store == Some(true);
     let (consumer, all) = match ctx.pin.as_ref().and_then(|pin| pin.seals) {
         Some(consumer) => (consumer, true),
         None if stored => (consumer_of(ctx.caller.as_ref(), live), false),

@@ -139,7 +139,7 @@ fn misled(live: &Arc<Live>, allowed: usize) -> RequestContext {
         facts: Facts::default(),
         multipart: false,
         body: Bytes::new(),
-        _memory: BodyMemory::new(1).reserve(0).unwrap(),
+        _memory: BodyMemory::new(1).reserve(0),
         desk: Arc::new(Desk::default()),
         deadline: now.after(std::time::Duration::from_secs(60)),
         attempts_max: 3,

@@ -14,6 +14,7 @@ use std::time::Duration;
 mod barred;
 mod fixture;
 mod headroom;
+mod hedging;
 mod steering;
 
 use fixture::snapshot;
@@ -65,6 +66,7 @@ fn pool(backends: Vec<Backend>) -> Pool {
         required: true,
         affinity: None,
         pace: Pace::default(),
+        hedge: None,
         selection: Selection {
             latency_band: Duration::from_millis(30),
             explore: 0.0,

@@ -169,6 +169,10 @@ fn answer(out: &mut Vec<u8>, record: &Record<'_>) {
     }
     key!(out, "attempts");
     attempts(out, &record.attempts);
+    if let Some(hedge) = record.hedge {
+        key!(out, "hedge");
+        text(out, hedge);
+    }
     if !record.waf.is_empty() {
         key!(out, "waf");
         findings(out, &record.waf);
@@ -226,6 +230,10 @@ fn attempts(out: &mut Vec<u8>, attempts: &[AttemptRecord<'_>]) {
         }
         key!(out, "ms");
         millis(out, attempt.took);
+        if attempt.hedge {
+            key!(out, "hedge");
+            out.extend_from_slice(b"true");
+        }
         out.push(b'}');
     }
     out.push(b']');

@@ -19,6 +19,7 @@ fn attempt(backend: &'static str, outcome: &'static str, status: u16, micros: u6
         throttle: (status == 429).then_some("token_rate"),
         failure: (status >= 500).then_some("overloaded"),
         took: Duration::from_micros(micros),
+        hedge: false,
     }
 }
 
@@ -52,6 +53,7 @@ fn record() -> Record<'static> {
         processing: Some("eu".into()),
         served_by: Some("francecentral/france".into()),
         attempts: vec![attempt("sweden", "rate_limited", 429, 12_345), attempt("france", "served", 200, 300_000)],
+        hedge: None,
         waf: Vec::new(),
         consumer: None,
         plan: None,

@@ -47,6 +47,7 @@ fn an_error_is_the_clients_the_backends_early_or_late() {
         (ErrorType::ConnectionClosed, ErrorSource::Upstream, true, Outcome::BrokenLate),
         (ErrorType::ConnectionClosed, ErrorSource::Downstream, false, Outcome::ClientGone),
         (ErrorType::WriteError, ErrorSource::Downstream, true, Outcome::ClientGone),
+        (HEDGE_WON, ErrorSource::Downstream, false, Outcome::Outraced),
     ] {
         let label = format!("{kind:?} {source:?} {relayed}");
         assert_eq!(by_error(&raised(kind, source), relayed), outcome, "{label}");
