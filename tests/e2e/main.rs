@@ -16,6 +16,7 @@ mod common;
 mod affinity;
 mod availability;
 mod bad_input;
+mod batches;
 mod bodies;
 mod capabilities;
 mod command;

@@ -13,7 +13,7 @@ use crate::domain::Denial;
 
 mod multipart;
 
-pub use multipart::{from_multipart, front_part};
+pub use multipart::{Part, from_multipart, front_part, parts};
 
 /// Longest `model`, in bytes after unescaping.
 const MODEL_LENGTH_MAX: usize = 256;
@@ -170,7 +170,7 @@ fn model_field(body: &[u8], raw: &RawValue, required: bool) -> Result<Option<Mod
 }
 
 /// `raw` borrows from `body`: the difference of the addresses is its place.
-fn span(body: &[u8], raw: &RawValue) -> Range<usize> {
+pub(super) fn span(body: &[u8], raw: &RawValue) -> Range<usize> {
     let start = raw.get().as_ptr().addr().saturating_sub(body.as_ptr().addr());
     start..start.saturating_add(raw.get().len())
 }

@@ -5,6 +5,7 @@
 
 pub mod affinity;
 pub mod answer;
+pub mod batch;
 pub mod catalog;
 pub mod estimate;
 pub mod facts;

@@ -24,6 +24,12 @@ impl Replacement {
         Self(Bytes::from(serde_json::Value::from(value).to_string()))
     }
 
+    /// What is sent.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// For a form part: the bytes as they are.
     #[must_use]
     pub fn raw(value: &str) -> Self {

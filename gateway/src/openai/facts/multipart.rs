@@ -4,6 +4,7 @@
 //! over by a substring search, never copied.
 
 use memchr::memmem;
+use std::ops::Range;
 
 use super::{Facts, FactsProblem, ModelField, check_model};
 
@@ -21,27 +22,16 @@ const BOUNDARY_LENGTH_MAX: usize = 200;
 /// [`FactsProblem`] when the boundary is missing, the body is malformed or breaks off, or a field that we act on is
 /// repeated or malformed.
 pub fn from_multipart(content_type: &str, body: &[u8]) -> Result<Facts, FactsProblem> {
-    let boundary = boundary(content_type).ok_or(problem("the content type has no usable boundary"))?;
-    let delimiter = format!("\r\n--{boundary}");
-    let finder = memmem::Finder::new(delimiter.as_bytes());
     let mut facts = Facts::default();
     let mut stream_seen = false;
-    let mut at = first_part(body, &finder, delimiter.as_bytes())?;
-    for _part in 0..PARTS_MAX {
-        let Place::Part(start) = at else { return Ok(facts) };
-        let rest = body.get(start..).unwrap_or_default();
-        let window = rest.get(..PART_HEADER_MAX).unwrap_or(rest);
-        let (header_end, value_start) = header_end(window).ok_or(problem("a part's header does not end"))?;
-        let value_start = start.saturating_add(value_start);
-        let (value_end, next) = delimiter_after(body, value_start, &finder)?;
-        let name = part_name(window.get(..header_end).unwrap_or_default())?;
-        let value = body.get(value_start..value_end).unwrap_or_default();
+    for Part { name, span } in parts(content_type, body)? {
+        let value = body.get(span.clone()).unwrap_or_default();
         match name.as_deref() {
             Some("model") => {
                 let value = std::str::from_utf8(value)
                     .map_err(|_error| FactsProblem::Field { param: "model", what: "is not UTF-8" })?;
                 check_model(value)?;
-                let field = ModelField { value: value.to_owned(), span: value_start..value_end };
+                let field = ModelField { value: value.to_owned(), span };
                 if facts.model.replace(field).is_some() {
                     return Err(FactsProblem::Field { param: "model", what: "is given twice" });
                 }
@@ -55,12 +45,43 @@ pub fn from_multipart(content_type: &str, body: &[u8]) -> Result<Facts, FactsPro
             }
             _ => {}
         }
+    }
+    Ok(facts)
+}
+
+/// A part of a form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// What its `Content-Disposition` calls it.
+    pub name: Option<String>,
+    /// Where its value stands.
+    pub span: Range<usize>,
+}
+
+/// The parts of a form.
+///
+/// # Errors
+/// [`FactsProblem`] when the boundary is missing, or the body is malformed, breaks off or has more than 128 parts.
+pub fn parts(content_type: &str, body: &[u8]) -> Result<Vec<Part>, FactsProblem> {
+    let boundary = boundary(content_type).ok_or(problem("the content type has no usable boundary"))?;
+    let delimiter = format!("\r\n--{boundary}");
+    let finder = memmem::Finder::new(delimiter.as_bytes());
+    let mut parts = Vec::new();
+    let mut at = first_part(body, &finder, delimiter.as_bytes())?;
+    while let Place::Part(start) = at {
+        if parts.len() >= PARTS_MAX {
+            return Err(problem("the body has more than 128 parts"));
+        }
+        let rest = body.get(start..).unwrap_or_default();
+        let window = rest.get(..PART_HEADER_MAX).unwrap_or(rest);
+        let (header_end, value_start) = header_end(window).ok_or(problem("a part's header does not end"))?;
+        let value_start = start.saturating_add(value_start);
+        let (value_end, next) = delimiter_after(body, value_start, &finder)?;
+        let name = part_name(window.get(..header_end).unwrap_or_default())?;
+        parts.push(Part { name, span: value_start..value_end });
         at = next;
     }
-    match at {
-        Place::Part(_) => Err(problem("the body has more than 128 parts")),
-        Place::End => Ok(facts),
-    }
+    Ok(parts)
 }
 
 /// Where a part can be put in front of all others, and the bytes to put there: a field of this name and value.

@@ -18,6 +18,8 @@ pub use target::target;
 use super::out::Out;
 use bytes::Bytes;
 use events::Events;
+use memchr::memchr;
+use std::ops::Range;
 use walk::Walk;
 
 /// What the place says about the text that stands there.
@@ -55,6 +57,23 @@ pub fn body(body: &Bytes, edit: &mut dyn Edit) -> Option<Bytes> {
     let mut walk = Walk::of_request();
     walk.feed(0..body.len(), edit, &mut out);
     walk.flush(&mut out);
+    out.is_changed().then(|| out.finish())
+}
+
+/// The same of a body in which each of the `lines` is a JSON document.
+pub fn lines(body: &Bytes, lines: Range<usize>, edit: &mut dyn Edit) -> Option<Bytes> {
+    let mut out = Out::new(body);
+    out.keep(0..lines.start);
+    let mut walk = Walk::of_request();
+    let mut at = lines.start;
+    while let Some(rest) = body.get(at..lines.end).filter(|rest| !rest.is_empty()) {
+        let end = at + memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        walk.begin();
+        walk.feed(at..end, edit, &mut out);
+        walk.flush(&mut out);
+        at = end;
+    }
+    out.keep(lines.end..body.len());
     out.is_changed().then(|| out.finish())
 }
 

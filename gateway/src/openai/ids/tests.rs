@@ -169,6 +169,18 @@ fn fields_of_forms_are_read_and_files_are_not() {
     assert_eq!(form(&Bytes::from(want.concat()), "tg9", &mut Marks::default()), None);
 }
 
+#[test]
+fn each_line_is_a_document_of_its_own() {
+    let (front, behind) = ("{\"file_id\":\"a_b\"}\n", "\n{\"file_id\":\"a_b\"}");
+    let text =
+        "{\"body\":{\"file_id\":\"a_b\"}}\n{\"metadata\":{\"file_id\":\"a_b\n{\"file_id\":\"c_d\",\"x\":\"e_f\"}\r\n";
+    let sent = Bytes::from(format!("{front}{text}{behind}"));
+    let told = lines(&sent, front.len()..front.len() + text.len(), &mut Marks::default()).unwrap();
+    let want = text.replacen("a_b", "Ra_b", 1).replace("c_d", "Rc_d");
+    assert_eq!(told, format!("{front}{want}{behind}"));
+    assert_eq!(lines(&sent, 0..0, &mut Marks::default()), None);
+}
+
 const DOCUMENT: &str = r#"{"id":"resp_1","n":[1,2],"output":[{"id":"rs_2","encrypted_content":"gAAA\u0041\/x==","summary":[]},
     {"id":"msg_3","content":[{"text":"a \"id\":\"x_y\" \\","annotations":[{"file_id":"file-4","container_id":"cntr_5"}]}]}],
     "previous_response_id":"resp_0","metadata":{"id":"x_y"},"first_id":null,"data":[{"id":"a_b"}],"usage":{"total":1}}"#;

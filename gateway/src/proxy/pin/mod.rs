@@ -2,6 +2,7 @@
 //! else, however that backend is. On the way back the ids of an answer are sealed. What an id is, is `policy::seal`'s; where ids
 //! stand, `openai::ids`'s.
 
+mod batch;
 mod list;
 mod listing;
 mod opening;
@@ -37,6 +38,7 @@ pub(super) fn open(
     body: &mut Bytes,
     (caller, live): (Option<&Caller>, &Live),
 ) -> Result<Option<Box<Pin>>, Denial> {
+    batch::name(call, body, live);
     let sealer = live.ids.as_ref().map(|ids| &ids.sealer);
     look((call, body), &live.fleet.snapshot.stateful, (sealer, consumer_of(caller, live)))
 }
@@ -119,7 +121,8 @@ fn read(
         .flatten();
     let content_type = request.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
     let told = if is_multipart(content_type) {
-        ids::form(body, MARK, opening)
+        let form = ids::form(body, MARK, opening);
+        batch::open((request, target), form.as_ref().unwrap_or(body), opening).or(form)
     } else if kept || seal::may_hold(body) {
         ids::body(body, opening)
     } else {

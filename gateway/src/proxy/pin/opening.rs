@@ -39,7 +39,7 @@ pub(super) struct Opening<'a> {
     sealer: Option<&'a Sealer>,
     consumer: u64,
     /// What stands where a reference stands has to be sealed.
-    strict: bool,
+    pub(super) strict: bool,
     /// The path names what the call is about.
     pub(super) named: bool,
     /// Where its ids live.
