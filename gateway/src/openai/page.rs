@@ -134,6 +134,7 @@ impl Page {
     fn step(&mut self, byte: u8) -> Step {
         let outermost = self.depth == 1;
         match byte {
+            _ if self.ended => {}
             b' ' | b'\t' | b'\r' | b'\n' => {}
             b'"' => {
                 self.item();
@@ -172,10 +173,10 @@ impl Page {
     }
 
     fn leave(&mut self) -> Step {
+        self.ended = self.depth == 1;
         self.depth = self.depth.saturating_sub(1);
         self.in_data &= self.depth >= 2;
-        let ends = self.depth == 0 && !std::mem::replace(&mut self.ended, self.depth == 0);
-        if ends && self.is_list && !self.pages { Step::Tell } else { Step::Keep }
+        if self.ended && self.is_list && !self.pages { Step::Tell } else { Step::Keep }
     }
 
     /// Something stands here.
@@ -233,6 +234,8 @@ mod tests {
                 Turn::Shown,
             ),
             (r#"{"data":{"has_more":false}}"#, (true, true), r#"{"data":{"has_more":false}}"#.to_owned(), Turn::Shown),
+            (r#"{}{"data":[]}"#, (true, true), r#"{}{"data":[]}"#.to_owned(), Turn::Shown),
+            (r#"}{"data":[]}"#, (true, true), r#"}{"data":[],"has_more":true}"#.to_owned(), Turn::Over),
             (r#"{"data":["#, (true, true), r#"{"data":["#.to_owned(), Turn::Shown),
         ] {
             for cut in 0..=text.len() {
