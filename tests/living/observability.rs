@@ -306,6 +306,7 @@ async fn a_line_has_every_field_of_the_runbook() {
         "residency",
         "pinned",
         "id_flaw",
+        "hedge",
         "client_subject",
         "client_fingerprint",
         "consumer",
