@@ -127,9 +127,9 @@ fn hedge(typed: &file::Hedge, path: &str, report: &mut Report<'_>) -> Hedge {
     let budget = typed.budget.fraction();
     if budget > BUDGET_MAX {
         let message =
-            format!("{}% of the requests twice is more than {}% is allowed", typed.budget.0, BUDGET_MAX * 100.0);
+            format!("{}% is too much: at most {}% of the requests may be hedged", typed.budget.0, BUDGET_MAX * 100.0);
         let help =
-            "a hedge helps the slowest few; for a pool that is slow as a whole write failover or streams.first_token";
+            "a hedge helps the slowest few; for a pool that is slow as a whole set `failover` or `streams.first_token`";
         report.problem(&format!("{path}.budget"), message, help.to_owned());
     }
     Hedge { budget, delay_min: zero_or_more(typed.delay_min, &format!("{path}.delay_min"), report) }
