@@ -1,7 +1,8 @@
 //! Request bodies: every size and framing reaches the region that answers byte for byte, with its own model name in it.
 
 use crate::common::{A, B, KIB, MIB, ladder, received_whole, regions, secs, served_by};
-use harness::{Ask, Gateway, Proto, Raw, Sim, sha256};
+use harness::{Ask, Gateway, Proto, Raw, Setup, Sim, Wire, sha256};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const LIMIT: usize = 6 * MIB;
 
@@ -272,4 +273,35 @@ async fn the_memory_for_bodies_has_a_limit_and_is_given_back() {
     assert!((1..=2).contains(&served) && refused.len() == 5 - served, "{served} served, {} refused", refused.len());
     assert!(refused.iter().all(|r| r.code() == "overloaded" && !r.header("retry-after").is_empty()));
     gateway.until_metric("tidegate_body_memory_bytes", &[], |bytes| bytes < 1.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_body_leaves_together_with_its_header() {
+    let wire = Wire::serve(async |mut connection| {
+        let mut request = vec![0; 64 * KIB];
+        while let Ok(length @ 1..) = connection.read(&mut request).await {
+            let first = request[..length].to_vec();
+            let whole = first.ends_with(b"}");
+            // The next request on this connection begins with its own first byte.
+            if !whole && !matches!(connection.read(&mut request).await, Ok(1..)) {
+                return;
+            }
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 5\r\n\r\n{whole:<5}");
+            if connection.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let gateway = Setup::new().backend_at("a", "swedencentral", &wire.url(), "").start().await;
+    for proto in Proto::PLAIN {
+        let client = gateway.client(proto);
+        for size in [100, 4 * KIB, 15 * KIB] {
+            for _ in 0..5 {
+                let answer = client.ask(&Ask::chat("gpt").sized(size)).await;
+                assert_eq!((answer.status, answer.text().trim()), (200, "true"), "{proto:?} {size}");
+            }
+        }
+    }
+    assert!(wire.accepted() < 10, "connections are kept and used again: {}", wire.accepted());
 }

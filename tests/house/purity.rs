@@ -44,7 +44,7 @@ const IMPURE: [&str; 32] = [
 ];
 
 /// Foreign crates with the only places that may name them: a room, or one file.
-const HOMES: [(&str, &[&str]); 30] = [
+const HOMES: [(&str, &[&str]); 31] = [
     ("pingora", &["proxy", "background", "server", "main"]),
     ("pingora_core", &["proxy", "background", "server", "main"]),
     ("pingora_proxy", &["proxy", "background", "server", "main"]),
@@ -90,6 +90,7 @@ const HOMES: [(&str, &[&str]); 30] = [
     ("socket2", &["proxy", "background", "simulator", "server"]),
     ("libc", &["proxy", "background", "server", "cli", "demo", "main"]),
     ("mimalloc", &["main"]),
+    ("uapi", &["gateway/src/proxy/cork.rs"]),
     ("strsim", &["config"]),
     ("bpe_openai", &["gateway/src/openai/estimate/encoding.rs"]),
     ("instant_acme", &["background"]),

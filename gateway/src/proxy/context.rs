@@ -20,6 +20,7 @@ use crate::state::{ChainKey, Presence, Reservation, Reserved, Stay, Ticket, Trie
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode, Uri};
 use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -235,6 +236,8 @@ pub(super) struct Attempts {
 pub(super) struct Current {
     pub(super) ticket: Ticket,
     pub(super) backend: usize,
+    /// Its connection's, where that speaks HTTP/1.1.
+    pub(super) socket: Option<RawFd>,
     pub(super) started: Moment,
     /// Set once the backend's answer was classified.
     pub(super) outcome: Option<Outcome>,

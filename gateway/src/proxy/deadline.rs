@@ -50,8 +50,33 @@ pub(super) struct Clock {
     pub(super) pace: Option<(Instant, ErrorType)>,
     /// When bytes last came.
     pub(super) progress: Option<Instant>,
+    alarm: Alarm,
+}
+
+/// One lazily re-armed timer: waiting again, for later, costs a look at it.
+#[derive(Default)]
+pub(super) struct Alarm {
     /// When the timer fires, and the timer.
     timer: Option<(Instant, Timer)>,
+}
+
+impl Alarm {
+    /// Waits until `at` has really passed.
+    pub(super) async fn passes(&mut self, at: Instant) {
+        loop {
+            // A timer that runs, and not too long, needs no look at the clock: an answer's every chunk comes by here.
+            if let Some((_, timer)) = self.timer.as_mut().filter(|(fires, _)| *fires <= at) {
+                timer.as_mut().await;
+                self.timer = None;
+                continue;
+            }
+            let now = now();
+            if now >= at {
+                return;
+            }
+            self.timer = Some((at, Box::pin(fast_sleep(at - now))));
+        }
+    }
 }
 
 impl Clock {
@@ -100,33 +125,22 @@ impl Clock {
 
     /// The same, or until what is held is to be let go.
     pub(super) async fn passed(&mut self) -> Passed {
-        loop {
-            let Some((at, next)) = self.next() else { return std::future::pending().await };
-            // A timer that runs, and not too long, needs no look at the clock: an answer's every chunk comes by here.
-            if let Some((_, timer)) = self.timer.as_mut().filter(|(fires, _)| *fires <= at) {
-                timer.as_mut().await;
-                self.timer = None;
-                continue;
+        let Some((at, next)) = self.next() else { return std::future::pending().await };
+        self.alarm.passes(at).await;
+        match next {
+            Next::Hold => {
+                self.hold = None;
+                Passed::Hold
             }
-            let now = now();
-            if now >= at {
-                match next {
-                    Next::Hold => {
-                        self.hold = None;
-                        return Passed::Hold;
-                    }
-                    Next::Hedge => {
-                        self.hedge = None;
-                        return Passed::Hedge;
-                    }
-                    Next::Deadline(kind) => {
-                        let mut error = Error::new(kind);
-                        error.as_up();
-                        return Passed::Deadline(error);
-                    }
-                }
+            Next::Hedge => {
+                self.hedge = None;
+                Passed::Hedge
             }
-            self.timer = Some((at, Box::pin(fast_sleep(at - now))));
+            Next::Deadline(kind) => {
+                let mut error = Error::new(kind);
+                error.as_up();
+                Passed::Deadline(error)
+            }
         }
     }
 }

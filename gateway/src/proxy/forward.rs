@@ -4,7 +4,7 @@
 
 use super::capable;
 use super::context::{Admission, Envelope, RequestContext};
-use super::deadline;
+use super::cork::{BODY_MAX, Cork};
 use super::header::{self as fields, API_KEY, ATTEMPTS, REQUEST_ID, SPILLOVER};
 use super::hedge::view as hedge;
 use super::hold::Watch;
@@ -19,27 +19,34 @@ use super::wrapper::Order;
 use crate::config::snapshot::{Auth, Backend, Pace, Pool};
 use crate::domain::Moment;
 use crate::openai::rewrite::Segments;
+use crate::telemetry::clock;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use pingora::http::RequestHeader;
+use pingora::protocols::ALPN;
+use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, ErrorType, Result};
+use std::os::fd::RawFd;
+use std::time::Instant;
 
 /// Headers of the client that no backend sees. Credentials are gone already.
-const WITHHELD: [HeaderName; 6] = [
-    header::EXPECT,
-    header::ACCEPT_ENCODING,
-    header::TRANSFER_ENCODING,
-    header::CONTENT_LENGTH,
-    header::COOKIE,
-    ATTEMPTS,
-];
+const WITHHELD: [HeaderName; 5] =
+    [header::EXPECT, header::ACCEPT_ENCODING, header::TRANSFER_ENCODING, header::COOKIE, ATTEMPTS];
+
+/// Notes the connection of an attempt, where it speaks HTTP/1.1.
+pub(super) fn connected(ctx: &mut RequestContext, peer: &HttpPeer, socket: RawFd) {
+    if let Some(current) = ctx.attempts.current.as_mut() {
+        current.socket = matches!(peer.options.alpn, ALPN::H1).then_some(socket);
+    }
+}
 
 /// Rewrites the request and places the order for the replay session.
 pub(super) fn forward(
     incoming: &RequestHeader,
     outgoing: &mut RequestHeader,
     (ctx, via): (&mut RequestContext, &Via),
-    now: Moment,
+    placed: Instant,
 ) -> Result<()> {
+    let now = clock::moment(placed);
     let lost = || Error::explain(ErrorType::InternalError, "forward before select");
     let admission = ctx.admission.as_ref().ok_or_else(lost)?;
     let envelope = ctx.envelope.as_ref().ok_or_else(lost)?;
@@ -71,7 +78,7 @@ pub(super) fn forward(
         current.token = version;
     }
     let Some(body) = body else {
-        admission.desk.place(tunnel_order(pool, admission, now));
+        admission.desk.place(tunnel_order(pool, admission, (placed, now)));
         return Ok(());
     };
     let total = pool.timeouts.total.saturating_sub(now.since(ctx.arrival.at));
@@ -85,11 +92,13 @@ pub(super) fn forward(
     }
     let pace = pace(pool, admission, ctx.attempts.prompt, now);
     admission.desk.place(Order {
+        placed,
+        cork: cork(ctx, body.len()),
         body,
         first_byte: pace.first_token.unwrap_or_else(|| first_byte_timeout(pool, admission, now)),
         idle: pool.timeouts.idle,
         pace,
-        total: deadline::now().checked_add(total),
+        total: placed.checked_add(total),
         watch,
         hedge: None,
     });
@@ -100,10 +109,18 @@ pub(super) fn forward(
     Ok(())
 }
 
+/// The header waits for a body that leaves with it.
+fn cork(ctx: &RequestContext, length: usize) -> Option<Cork> {
+    let socket = ctx.attempts.current.as_ref().and_then(|current| current.socket)?;
+    (1..=BODY_MAX).contains(&length).then(|| Cork::put(socket)).flatten()
+}
+
 /// A WebSocket has no body, no end that could be foreseen, and a 101 that comes as fast as the beginning of a stream.
-fn tunnel_order(pool: &Pool, admission: &Admission, now: Moment) -> Order {
+fn tunnel_order(pool: &Pool, admission: &Admission, (placed, now): (Instant, Moment)) -> Order {
     Order {
+        placed,
         body: Segments::default(),
+        cork: None,
         first_byte: pool.failover.stream_first_byte_timeout.min(now.until(admission.deadline)),
         idle: pool.timeouts.websocket_idle,
         total: None,
@@ -138,9 +155,7 @@ fn rewrite_headers(
     (backend, own): (&Backend, Option<&HeaderValue>),
     length: Option<usize>,
 ) {
-    for name in WITHHELD {
-        headers.remove(name);
-    }
+    fields::remove_all(headers, &WITHHELD);
     headers.insert(header::HOST, backend.url.authority.clone());
     headers.insert(REQUEST_ID, envelope.request_id.clone());
     match &backend.auth {
@@ -155,7 +170,8 @@ fn rewrite_headers(
     if let Some(deployment) = &backend.spillover {
         headers.insert(SPILLOVER, deployment.clone());
     }
-    if let Some(length) = length {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    }
+    match length {
+        Some(length) => headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length)),
+        None => headers.remove(header::CONTENT_LENGTH),
+    };
 }

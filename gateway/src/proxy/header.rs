@@ -14,6 +14,22 @@ pub(super) const ATTEMPTS: HeaderName = HeaderName::from_static("x-tidegate-atte
 pub(super) const API_KEY: HeaderName = HeaderName::from_static("api-key");
 pub(super) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// Removes the fields with these names, of which there are at most 32. Few requests have any of them: a look at each field
+/// costs less than a search for each name.
+pub(super) fn remove_all(headers: &mut HeaderMap, names: &[HeaderName]) {
+    let mut found = 0_u32;
+    for field in headers.keys() {
+        for (index, name) in names.iter().enumerate() {
+            found |= u32::from(field == name) << index;
+        }
+    }
+    for (index, name) in names.iter().enumerate() {
+        if found & (1 << index) != 0 {
+            headers.remove(name);
+        }
+    }
+}
+
 /// Changes the fields of a request.
 pub(super) fn of_request<T>(header: &mut RequestHeader, change: impl FnOnce(&mut HeaderMap) -> T) -> T {
     let empty = RequestHeader::from(Request::new(()).into_parts().0);

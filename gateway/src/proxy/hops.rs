@@ -4,6 +4,7 @@
 //! Whom to believe is decided in `policy::hops`; this file reads and writes the headers.
 
 use super::context::{Envelope, Reply, Verdict};
+use super::header as fields;
 use crate::domain::Denial;
 use crate::policy::hops::{Hops, VIA_PREFIX};
 use crate::policy::trace;
@@ -20,8 +21,9 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FRONT_DOOR_ID: HeaderName = HeaderName::from_static("x-azure-fdid");
 const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
 const TRACE_STATE: HeaderName = HeaderName::from_static("tracestate");
-/// What only a trusted hop may say of its client, beside the headers that we write ourselves.
-const CLAIMS: [HeaderName; 4] = [
+/// What only a trusted hop may say of its client, beside the headers that we write ourselves; and a secret of our own.
+const CLAIMS: [HeaderName; 5] = [
+    FRONT_DOOR_ID,
     header::FORWARDED,
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("x-azure-clientip"),
@@ -130,11 +132,10 @@ fn health(ready: bool) -> Reply {
 /// kept, and its own address added.
 pub(super) fn sign(incoming: &RequestHeader, headers: &mut HeaderMap, envelope: &Envelope, via: &Via) {
     let trusted = envelope.hop.is_some();
-    headers.remove(FRONT_DOOR_ID);
-    if !trusted {
-        for name in CLAIMS {
-            headers.remove(name);
-        }
+    if trusted {
+        headers.remove(FRONT_DOOR_ID);
+    } else {
+        fields::remove_all(headers, &CLAIMS);
     }
     if !(trusted && said(incoming, FORWARDED_HOST)) {
         let own = match incoming.uri.authority() {

@@ -24,6 +24,7 @@ mod challenge;
 mod classify;
 mod closing;
 mod context;
+mod cork;
 mod cors;
 mod deadline;
 mod firewall;
@@ -78,9 +79,11 @@ use hedge::race::CLIENT_LEFT;
 use hold::LIST_OVER;
 use pingora::http::{RequestHeader, ResponseHeader};
 use pingora::modules::http::HttpModules;
+use pingora::protocols::Digest;
 use pingora::upstreams::peer::HttpPeer;
 use pingora::{Error, Result};
 use pingora_proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session};
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -116,7 +119,7 @@ impl Gateway {
         if let Some(verdict) = cors::preflight(session.req_header(), &live) {
             return Err(verdict.into());
         }
-        let asked = Asked { live: &live, envelope, now: ctx.arrival.at, second: clock::unix_seconds() };
+        let asked = Asked { live: &live, envelope, now: ctx.arrival.at, second: clock::unix_seconds };
         ctx.caller = authenticate::authenticate(session.req_header_mut(), asked, &self.metrics).await?;
         authenticate::from_here(ctx.caller.as_ref(), envelope, &live)?;
         ctx.stay = authenticate::stay(ctx.caller.as_ref(), &live);
@@ -162,10 +165,11 @@ impl Gateway {
 
 #[async_trait]
 impl ProxyHttp for Gateway {
-    type CTX = RequestContext;
+    /// Boxed: Pingora's futures hold it by value, thrice, and are copied for every request.
+    type CTX = Box<RequestContext>;
 
     fn new_ctx(&self) -> Self::CTX {
-        RequestContext::new(clock::now(), self.live.load_full(), self.gauges.request())
+        Box::new(RequestContext::new(clock::now(), self.live.load_full(), self.gauges.request()))
     }
 
     /// None: answers are relayed as they come. (Pingora's default is a compressor, switched off.)
@@ -205,6 +209,19 @@ impl ProxyHttp for Gateway {
         }
     }
 
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        _reused: bool,
+        peer: &HttpPeer,
+        fd: RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        forward::connected(ctx, peer, fd);
+        Ok(())
+    }
+
     async fn upstream_request_filter(
         &self,
         session: &mut Session,
@@ -212,7 +229,7 @@ impl ProxyHttp for Gateway {
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         hedge::is_wanted(ctx)?;
-        forward::forward(session.req_header(), upstream_request, (ctx, &self.via), clock::now())?;
+        forward::forward(session.req_header(), upstream_request, (ctx, &self.via), deadline::now())?;
         hedge::arm(session, ctx);
         Ok(())
     }

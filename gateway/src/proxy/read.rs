@@ -7,9 +7,12 @@ use crate::domain::{Denial, Moment};
 use crate::state::{BodyMemory, Reservation};
 use crate::telemetry::clock;
 use bytes::{Bytes, BytesMut};
+use futures::poll;
 use http::header;
 use pingora::protocols::http::ServerSession;
 use pingora_timeout::timeout;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 /// Told to clients that find the body memory full.
@@ -49,12 +52,15 @@ pub(super) async fn read(
         None => return complete(Bytes::new(), stated, held),
     };
     hold(&mut held, 0, first.len(), limits)?;
-    // The common small body arrives in one piece and is not copied.
+    // The common small body arrives in one piece, and is neither copied nor waited for again.
     let mut whole = BytesMut::new();
     let mut total = first.len();
-    let mut pace = Pace { since: clock::now(), bytes: 0 };
-    while let Some(part) = step(session, limits, end).await? {
-        pace.keep(part.len(), clock::now(), limits)?;
+    let mut pace: Option<Pace> = None;
+    while !session.is_body_done()
+        && let Some(part) = step(session, limits, end).await?
+    {
+        let now = clock::now();
+        pace.get_or_insert(Pace { since: now, bytes: 0 }).keep(part.len(), now, limits)?;
         hold(&mut held, total, part.len(), limits)?;
         if whole.is_empty() {
             whole.reserve(usize::try_from(stated.unwrap_or(0)).unwrap_or(0).max(first.len() + part.len()));
@@ -107,12 +113,16 @@ fn memory_full() -> Unread {
 
 /// One read, within the pause limit and the limit of the whole body.
 async fn step(session: &mut ServerSession, limits: &Limits, end: Moment) -> Result<Option<Bytes>, Unread> {
-    let left = clock::now().until(end).min(limits.body_idle_timeout);
-    match timeout(left, session.read_request_body()).await {
-        Ok(Ok(part)) => Ok(part),
-        Ok(Err(_broken)) => Err(Unread::ClientGone),
-        Err(_elapsed) => Err(Denial::BodyTimeout.into()),
-    }
+    let mut reading = pin!(session.read_request_body());
+    // What has come already needs no timer.
+    let read = match poll!(reading.as_mut()) {
+        Poll::Ready(read) => read,
+        Poll::Pending => {
+            let left = clock::now().until(end).min(limits.body_idle_timeout);
+            timeout(left, reading).await.map_err(|_elapsed| Denial::BodyTimeout)?
+        }
+    };
+    read.map_err(|_broken| Unread::ClientGone)
 }
 
 fn stated_length(session: &ServerSession) -> Option<u64> {

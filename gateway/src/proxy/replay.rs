@@ -5,6 +5,7 @@
 //! buffer is a fixed 64 KiB. It never decides a failover: it raises the errors of `deadline` and `hold`, and `classify` says
 //! what they mean.
 
+use super::cork::{Cork, others_first};
 use super::deadline::{Clock, Passed, now};
 use super::h2_writer::H2Writer;
 use super::hedge::race::{Came, HEDGE_WON, Race, Seed};
@@ -27,6 +28,8 @@ pub(super) struct Replay {
     clock: Clock,
     hold: Hold,
     pace: Pace,
+    /// On the backend's socket until the body is there.
+    cork: Option<Cork>,
     /// Writes the answer over HTTP/2 once its gate has opened in silence.
     writer: Option<Box<H2Writer>>,
     /// What a second attempt begins with, until one has begun or the answer has.
@@ -95,6 +98,13 @@ impl Replay {
         }
     }
 
+    /// The body is with the kernel, or the answer is here without it.
+    fn uncork(&mut self) {
+        if let Some(cork) = self.cork.take() {
+            cork.pull();
+        }
+    }
+
     /// Something is about to be relayed: there is no other answer any more.
     fn settle(&mut self) {
         self.seed = None;
@@ -145,20 +155,22 @@ impl Role for Replay {
 
     fn obey(&mut self, order: Order) {
         self.clock = Clock::new(order.first_byte, order.idle, order.total);
+        self.clock.started = Some(order.placed);
         self.hold = Hold::new(order.watch);
         self.pace = Pace::new(order.pace);
         self.seed = order.hedge;
         self.body = order.body;
+        self.cork = order.cork;
         self.cursor = 0;
     }
 
     /// Rewinds the body.
     fn start(&mut self) {
-        let now = now();
-        self.clock.started = Some(now);
-        self.pace.start(now);
-        self.clock.hedge = self.seed.as_ref().map(|seed| now + seed.after);
         self.cursor = 0;
+        if let Some(started) = self.clock.started {
+            self.pace.start(started);
+            self.clock.hedge = self.seed.as_ref().map(|seed| started + seed.after);
+        }
     }
 
     fn is_body_done(&mut self, _inner: &mut ServerSession) -> bool {
@@ -181,6 +193,10 @@ impl Role for Replay {
         if !no_body_expected && self.cursor < self.body.len() {
             return Ok(self.next_step());
         }
+        if self.cork.is_some() {
+            others_first().await;
+            self.uncork();
+        }
         let waits = desk.hedge.waits();
         loop {
             if waits && self.race.is_none() {
@@ -196,7 +212,7 @@ impl Role for Replay {
                 biased;
                 read = left => return read,
                 passed = self.clock.passed(), if !waits => Event::Passed(passed),
-                came = Race::came(&mut self.race) => Event::Came(came),
+                came = Race::came(&mut self.race), if self.race.is_some() => Event::Came(came),
             };
             match event {
                 Event::Came(came) => self.raced(desk, came)?,
@@ -218,6 +234,7 @@ impl Role for Replay {
     }
 
     async fn respond(&mut self, inner: &mut ServerSession, desk: &Desk, tasks: Vec<HttpTask>) -> Result<bool> {
+        self.uncork();
         let answering = |t: &HttpTask| !matches!(t, HttpTask::Header(h, _) if h.status.is_informational());
         if tasks.iter().any(answering) {
             let now = now();

@@ -111,10 +111,12 @@ pub(super) fn host_of(request: &RequestHeader) -> &str {
         Some(authority) => authority.as_str(),
         None => request.headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or(""),
     };
-    let end = match (authority.rfind(':'), authority.rfind(']')) {
-        (Some(colon), Some(bracket)) if colon < bracket => authority.len(),
-        (Some(colon), _) => colon,
-        (None, _) => authority.len(),
+    let last = |byte: u8| authority.bytes().rposition(|b| b == byte);
+    let end = match last(b':') {
+        // Within the brackets of an IPv6 address.
+        Some(colon) if last(b']').is_some_and(|bracket| colon < bracket) => authority.len(),
+        Some(colon) => colon,
+        None => authority.len(),
     };
     authority.get(..end).unwrap_or(authority)
 }

@@ -91,6 +91,7 @@ pub(super) fn select(ctx: &mut RequestContext, now: Moment) -> Result<HttpPeer, 
     attempts.current = Some(Current {
         ticket,
         backend: index,
+        socket: None,
         started: now,
         outcome: None,
         status: 0,

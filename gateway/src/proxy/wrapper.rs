@@ -4,6 +4,7 @@
 //!
 //! The trait is `#[doc(hidden)]` (`gateway/decisions/0002`): Pingora is pinned, and only this file names it.
 
+use super::cork::Cork;
 use super::h2_writer::H2Writer;
 use super::hedge::race::{Seed, Slot};
 use super::hold::{Watch, break_off};
@@ -31,8 +32,12 @@ type MessageReader = Box<dyn Stream<Item = Result<Bytes>> + Unpin + Send + Sync 
 
 /// What one attempt asks of the session. Set before the attempt, picked up at its start.
 pub(super) struct Order {
+    /// When it was placed: the start of the attempt.
+    pub(super) placed: Instant,
     /// The body to send, this backend's deployment name already in it.
     pub(super) body: Segments,
+    /// What keeps the header waiting for the body.
+    pub(super) cork: Option<Cork>,
     /// From the start of the attempt to its response header.
     pub(super) first_byte: Duration,
     /// Longest pause inside the answer.

@@ -16,8 +16,14 @@ const LEAD_MICROS: u64 = 1_000_000;
 #[must_use]
 #[allow(clippy::disallowed_methods, reason = "the named place where the monotonic clock is read")]
 pub fn now() -> Moment {
-    let start = START.get_or_init(Instant::now);
-    let micros = u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX);
+    moment(Instant::now())
+}
+
+/// The same clock's word for `instant`.
+#[must_use]
+pub fn moment(instant: Instant) -> Moment {
+    let passed = instant.saturating_duration_since(*START.get_or_init(|| instant));
+    let micros = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX);
     Moment::from_micros(micros.saturating_add(LEAD_MICROS))
 }
 

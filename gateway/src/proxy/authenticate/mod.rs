@@ -34,8 +34,8 @@ pub(super) struct Asked<'a> {
     pub(super) live: &'a Live,
     pub(super) envelope: &'a Envelope,
     pub(super) now: Moment,
-    /// Unix second.
-    pub(super) second: u64,
+    /// The Unix second, for those who need it.
+    pub(super) second: fn() -> u64,
 }
 
 impl Asked<'_> {
@@ -184,7 +184,7 @@ fn by_text(shown: Presented<'_>, access: &Access, asked: Asked<'_>) -> Result<Ca
             return Err(Doubt { wait: Some(wait), ..Unproven::Throttled.into() });
         }
     }
-    Ok(Caller { consumer: access.by_key(key, asked.second)?, proof: Proof::Key, zones: Zones::NONE, claims: None })
+    Ok(Caller { consumer: access.by_key(key, (asked.second)())?, proof: Proof::Key, zones: Zones::NONE, claims: None })
 }
 
 /// What the client is told. A wrong credential counts for its address, none at all does not: nobody guesses with nothing.

@@ -25,9 +25,7 @@ pub(super) const KEY_PROTOCOL: &str = "openai-insecure-api-key.";
 /// parameters are cut where the query is forwarded or logged.)
 pub(super) fn strip(request: &mut RequestHeader, access: Option<&Access>, upgrade: bool) {
     fields::of_request(request, |headers| {
-        for name in CREDENTIALS {
-            headers.remove(name);
-        }
+        fields::remove_all(headers, &CREDENTIALS);
         for name in access.iter().flat_map(|access| &access.key_headers) {
             headers.remove(name);
         }

@@ -75,7 +75,7 @@ fn request(target: &str, headers: &[(&'static str, &str)]) -> RequestHeader {
 /// Name and proof of the caller, or the label of the reason.
 fn told(live: &Live, request: &RequestHeader, certificate: Option<&str>) -> Result<(String, Proof), &'static str> {
     let envelope = envelope(certificate);
-    let asked = Asked { live, envelope: &envelope, now: Moment::from_micros(1_000_000), second: NOW };
+    let asked = Asked { live, envelope: &envelope, now: Moment::from_micros(1_000_000), second: || NOW };
     let access = live.fleet.snapshot.access.as_ref().unwrap();
     let caller = identify(request, access, asked).map_err(|doubt| doubt.refused.why.label())?;
     Ok((access.consumers[caller.consumer].name.to_string(), caller.proof))
@@ -127,7 +127,7 @@ fn whoever_shows_nothing_is_the_anonymous_consumer() {
 
 fn refused(live: &Live, shown: &str) -> Denial {
     let envelope = envelope(None);
-    let asked = Asked { live, envelope: &envelope, now: Moment::from_micros(1_000_000), second: NOW };
+    let asked = Asked { live, envelope: &envelope, now: Moment::from_micros(1_000_000), second: || NOW };
     let (mut request, metrics) = (request("/", &[("api-key", shown)]), Metrics::new().unwrap());
     futures::executor::block_on(authenticate(&mut request, asked, &metrics)).unwrap_err()
 }
@@ -179,7 +179,7 @@ fn scopes_hold_for_address_and_purpose() {
 fn credentials_leave_whatever_comes_of_them() {
     let live = live("");
     let envelope = envelope(None);
-    let asked = Asked { live: &live, envelope: &envelope, now: Moment::from_micros(1), second: NOW };
+    let asked = Asked { live: &live, envelope: &envelope, now: Moment::from_micros(1), second: || NOW };
     let one = key(1);
     for shown in [one.as_str(), "wrong-and-long-enough"] {
         let mut request = request(&format!("/a?team-key={shown}&x=1"), &[("api-key", shown), ("x-team-key", shown)]);

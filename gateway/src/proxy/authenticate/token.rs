@@ -20,7 +20,7 @@ pub(super) fn by_token(text: &str, access: &Access, asked: Asked<'_>) -> Option<
     if access.issuers.is_empty() || !looks_like(text) {
         return None;
     }
-    let now = Now { moment: asked.now, unix: asked.second };
+    let now = Now { moment: asked.now, unix: (asked.second)() };
     let known = asked.live.fleet.token(text, now).map_err(|flaw| Doubt::from(Unproven::Token(flaw)));
     Some(known.and_then(|caller| {
         access.enabled(caller.consumer)?;

@@ -13,6 +13,7 @@ mod stream;
 pub(super) use connection::{begin, end};
 
 use super::Live;
+use super::deadline::{Alarm, now};
 use super::gateway::ends;
 use crate::config::snapshot::{Address as Place, Connections as Limits, Listener};
 use crate::domain::{Cutoff, NetworkSet};
@@ -179,18 +180,14 @@ impl<A: HttpServerApp + Send + Sync + 'static> Guard<A> {
     ) {
         let mut kept: Option<HttpPersistentSettings> = None;
         let mut watched = shutdown.clone();
+        let mut alarm = Alarm::default();
         loop {
             let keepalive = self.live.load().fleet.snapshot.limits.keepalive_timeout;
-            let begins = async {
-                if connection.phase() == Phase::IDLE {
-                    pingora_timeout::timeout(keepalive, stream.begins()).await.unwrap_or(false)
-                } else {
-                    stream.begins().await
-                }
-            };
+            let idle = connection.phase() == Phase::IDLE;
             tokio::select! {
                 biased;
-                begun = begins => if !begun { return },
+                begun = stream.begins() => if !begun { return },
+                () = async { alarm.passes(now() + keepalive).await }, if idle => return,
                 _ = watched.wait_for(|ends| *ends) => return,
             }
             let mut session = ServerSession::new_http1(stream);
