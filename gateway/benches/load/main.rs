@@ -2,6 +2,7 @@
 //!
 //! `cargo bench -p tidegate --bench load` runs every scenario in interleaved rounds and prints medians of same-round
 //! pairs: never divide figures of two runs. Options after `--`: `--rounds N` (5), `--seconds N` (4), `--only NAME`,
+//! `--binary BINARY` (the release to measure, for instance the `target/tidegate` of `deploy/build.sh`; an absolute path),
 //! `--beside BINARY` (another release, in the same rounds); `--only tls` is TLS handshakes and HTTP/2 beside nginx;
 //! `--only parts` is what the firewall costs (50 custom rules, built-in protection, body policy) and what 100 consumers
 //! with three limits each cost, beside the gateway without them (chats of 4 KB).

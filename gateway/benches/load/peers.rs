@@ -71,8 +71,9 @@ impl Peers {
             eprintln!("nginx is not installed: its column is missing");
         }
 
+        let gateway = program();
         let others = beside.map(|program| ("beside", program));
-        for (name, program) in others.into_iter().chain([("tidegate", env!("CARGO_BIN_EXE_tidegate"))]) {
+        for (name, program) in others.into_iter().chain([("tidegate", gateway.as_str())]) {
             let (plain, failing) = (free(), free());
             let ways = [("plain", plain, vec![healthy]), ("failing", failing, vec![throttled, healthy])];
             let processes = ways.map(|(way, listen, backends)| {
@@ -101,8 +102,7 @@ impl Peers {
         let mut peers = Vec::new();
         for (name, more) in parts() {
             let listen = free();
-            let program = env!("CARGO_BIN_EXE_tidegate");
-            let child = tidegate(program, directory.path(), &name.replace(' ', "-"), listen, &[healthy], &more);
+            let child = tidegate(&program(), directory.path(), &name.replace(' ', "-"), listen, &[healthy], &more);
             peers.push(Peer { name, plain: listen, throttled: listen, processes: [child.id(); 2] });
             children.push(child);
             wait(listen);
@@ -121,6 +121,13 @@ impl Peers {
     pub fn named(&self, name: &str) -> &Peer {
         self.peers.iter().find(|p| p.name == name).unwrap()
     }
+}
+
+/// The gateway that is measured: `--binary`, or the one that cargo has built.
+pub fn program() -> String {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--binary").skip(1);
+    let named = arguments.next().map(|path| std::fs::canonicalize(path).unwrap());
+    named.map_or_else(|| env!("CARGO_BIN_EXE_tidegate").to_owned(), |path| path.to_str().unwrap().to_owned())
 }
 
 const CLIENT_KEY: &str = "fef5a9502aea39971694c04b078d0ea58f37623a733dd0dcad2db6258ff50b79";

@@ -2,7 +2,7 @@
 //! proxy has no TLS and no column here.
 
 use crate::client::quantile;
-use crate::peers::{cpu_of, family, free, spawn, wait};
+use crate::peers::{cpu_of, family, free, program, spawn, wait};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http2::{self, SendRequest};
@@ -185,7 +185,7 @@ fn tidegate(directory: &Path, healthy: SocketAddr) -> Peer {
     );
     let file = directory.join("secure.yaml");
     std::fs::write(&file, text).unwrap();
-    let child = spawn("1", env!("CARGO_BIN_EXE_tidegate"), &["run", "--config", file.to_str().unwrap()]);
+    let child = spawn("1", &program(), &["run", "--config", file.to_str().unwrap()]);
     Peer { name: "tidegate", address, child }
 }
 
