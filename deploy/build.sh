@@ -20,7 +20,8 @@ echo "1 of 3: the build that watches itself" >&2
 build target/watched "-Cprofile-generate=$profiles"
 echo "2 of 3: a minute of the demo" >&2
 rm -rf "$profiles"
-"target/watched/$host/release/tidegate" demo --plain --duration 60s --rate 100
+"target/watched/$host/release/tidegate" demo --plain --duration 60s --rate 100 ||
+    echo "the demo had errors, as on a machine that is very busy: what it has seen is used all the same" >&2
 "$merge" merge --output "$merged" "$profiles"
 echo "3 of 3: the release" >&2
 # Cargo does not see that a profile has changed.

@@ -275,3 +275,15 @@ async fn hanging_backends_are_given_up_at_the_deadline() {
         assert!(answer.head > ms(900) && answer.head < ms(1800), "{:?}", answer.head);
     }
 }
+
+/// It runs on another scheduler than several do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_of_one_thread_fails_over_like_any_other() {
+    let (a, b) = regions().await;
+    let authority = Arc::new(Authority::new());
+    let one = "process: { threads: 1, pre_drain: 0s, drain: 20s, upgrade_socket: {dir}/upgrade/upgrade.sock }";
+    let setup = ladder(&a, &b).tls(&authority).pool("ejection: { failures: 0, failure_share: 0% }").top(one);
+    let gateway = setup.start().await;
+    a.fault(status(503));
+    everything_is_served_by_b(&gateway, &b, "server_error").await;
+}

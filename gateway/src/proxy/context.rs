@@ -236,7 +236,7 @@ pub(super) struct Attempts {
 pub(super) struct Current {
     pub(super) ticket: Ticket,
     pub(super) backend: usize,
-    /// Its connection's, where that speaks HTTP/1.1.
+    /// The socket of its connection, where that speaks HTTP/1.1.
     pub(super) socket: Option<RawFd>,
     pub(super) started: Moment,
     /// Set once the backend's answer was classified.

@@ -15,7 +15,7 @@ pub(super) const BODY_MAX: usize = 16 * 1024;
 pub(super) struct Cork(RawFd);
 
 impl Cork {
-    /// None where the socket takes none.
+    /// `None` where the socket takes none.
     pub(super) fn put(socket: RawFd) -> Option<Self> {
         set(socket, 1).then_some(Self(socket))
     }

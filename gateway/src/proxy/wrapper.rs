@@ -36,7 +36,7 @@ pub(super) struct Order {
     pub(super) placed: Instant,
     /// The body to send, this backend's deployment name already in it.
     pub(super) body: Segments,
-    /// What keeps the header waiting for the body.
+    /// Keeps the header waiting for the body.
     pub(super) cork: Option<Cork>,
     /// From the start of the attempt to its response header.
     pub(super) first_byte: Duration,
